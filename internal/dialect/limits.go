@@ -1,0 +1,120 @@
+package dialect
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// mostLimits bounds how many limits one answer can tell. Real ones tell up to
+// a handful; a hostile one must not fill a memory.
+const mostLimits = 32
+
+// triples are the names under which limit, remaining and reset come one by one:
+// those of the IETF drafts 03 to 06, and those that were there before.
+var triples = [...]struct{ limit, remaining, reset string }{
+	{"Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset"},
+	{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
+	{"X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
+}
+
+// hasLimits reports whether an answer tells of limits. A reset alone, of whatever
+// it may be, is not looked for: this runs for every answer, and each name costs.
+func hasLimits(h http.Header) bool {
+	for i := range triples {
+		if len(h[triples[i].remaining]) > 0 || len(h[triples[i].limit]) > 0 {
+			return true
+		}
+	}
+	return len(h["Ratelimit"]) > 0 || len(h["Ratelimit-Policy"]) > 0
+}
+
+// limits returns what an answer tells of limits, each dimension once. base is
+// the moment from which absolute resets count.
+func limits(h http.Header, base time.Time) []Limit {
+	found := ietfLimits(h)
+	for i := range triples {
+		t := &triples[i]
+		found = addLimit(found, triple(h[t.limit], h[t.remaining], h[t.reset], base))
+	}
+	return found
+}
+
+// triple reads limit, remaining and reset from the lines of their fields. Where
+// lines or members are several, the set with the least remaining counts; a
+// field that has another number of them is read by its first, which draft 03
+// says is the limit in force.
+func triple(limitLines, remainingLines, resetLines []string, base time.Time) Limit {
+	l := Limit{Dimension: "requests", Limit: -1, Remaining: -1, Reset: -1}
+	remaining := members(remainingLines)
+	least := 0
+	for i, m := range remaining {
+		if n := count(bare(m)); n >= 0 && (l.Remaining < 0 || n < l.Remaining) {
+			l.Remaining, least = n, i
+		}
+	}
+	pick := func(lines []string) string {
+		all := members(lines)
+		switch len(all) {
+		case 0:
+			return ""
+		case len(remaining):
+			return bare(all[least])
+		}
+		return bare(all[0])
+	}
+	l.Limit = count(pick(limitLines))
+	if d, ok := reset(pick(resetLines), base); ok {
+		l.Reset = d
+	}
+	return l
+}
+
+// members returns the members of a list field, the first mostLimits of them. An
+// HTTP-date, which begins with a letter, is one member in spite of its comma.
+func members(lines []string) []string {
+	if len(lines) == 1 && strings.IndexByte(lines[0], ',') < 0 {
+		return lines // the common field; costs no allocation
+	}
+	var all []string
+	for _, line := range lines {
+		rest := trim(line)
+		more := rest != "" && isDigit(rest[0])
+		if !more {
+			all = append(all, rest)
+		}
+		for more && len(all) < mostLimits {
+			var m string
+			m, rest, more = cut(rest, ',')
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// bare returns a member of a list without its parameters.
+func bare(member string) string {
+	item, _, _ := cut(member, ';')
+	return trim(item)
+}
+
+// addLimit adds a limit unless nothing is known of it. Of two that count the
+// same, the one with less remaining stays.
+func addLimit(all []Limit, l Limit) []Limit {
+	if l.Limit < 0 && l.Remaining < 0 && l.Reset < 0 {
+		return all
+	}
+	for i := range all {
+		if all[i].Dimension != l.Dimension {
+			continue
+		}
+		if l.Remaining >= 0 && (all[i].Remaining < 0 || l.Remaining < all[i].Remaining) {
+			all[i] = l
+		}
+		return all
+	}
+	if len(all) == mostLimits {
+		return all
+	}
+	return append(all, l)
+}
