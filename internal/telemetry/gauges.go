@@ -1,0 +1,76 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/headgate/headgate"
+)
+
+var (
+	lineLength = gaugeDesc("headgate_line_length", "Calls that wait for a permit.", "upstream")
+	limitUsage = gaugeDesc("headgate_limit_usage_ratio",
+		"Share of a limit in use now; of the credential that uses most of it.", "upstream", "limit")
+	breakerState = gaugeDesc("headgate_breaker_state",
+		"0 closed, 1 half-open, 2 open; of the credential that is worst off.", "upstream")
+	paused = gaugeDesc("headgate_paused", "1 while a credential of the upstream is paused, else 0.", "upstream")
+)
+
+func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// gauges reads the status of a gate once for each scrape. Credentials are no
+// label: where an upstream has several, or the same limit in several scopes,
+// the worst one is told.
+type gauges struct {
+	status func() headgate.Status
+}
+
+func (g gauges) Describe(ch chan<- *prometheus.Desc) {
+	ch <- lineLength
+	ch <- limitUsage
+	ch <- breakerState
+	ch <- paused
+}
+
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	tell := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	now := time.Now()
+	for _, u := range g.status().Upstreams {
+		worst, isPaused := 0.0, 0.0
+		usage := map[string]float64{}
+		for _, b := range u.Credentials {
+			worst = max(worst, breakerValue(b.Breaker))
+			if b.PausedUntil != nil && b.PausedUntil.After(now) {
+				isPaused = 1
+			}
+			for _, l := range b.Limits {
+				used := 0.0
+				if l.Max > 0 {
+					used = float64(l.Used) / float64(l.Max)
+				}
+				usage[l.Limit] = max(usage[l.Limit], used)
+			}
+		}
+		tell(lineLength, float64(u.Line.Length), u.Name)
+		tell(breakerState, worst, u.Name)
+		tell(paused, isPaused, u.Name)
+		for limit, used := range usage {
+			tell(limitUsage, used, u.Name, limit)
+		}
+	}
+}
+
+func breakerValue(state string) float64 {
+	switch state {
+	case "open":
+		return 2
+	case "half-open":
+		return 1
+	}
+	return 0
+}

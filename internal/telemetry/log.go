@@ -1,0 +1,122 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/breaker"
+)
+
+// Log is a logger whose level can be changed while it is in use.
+type Log struct {
+	*slog.Logger
+	level *slog.LevelVar
+}
+
+// NewLog returns a log that writes to w. The level is debug, info, warn or
+// error, the format text or json; "" is info and text. Durations are written
+// as in Go ("1.5s") in both formats.
+func NewLog(w io.Writer, level, format string) (*Log, error) {
+	l := &Log{level: new(slog.LevelVar)}
+	if err := l.SetLevel(level); err != nil {
+		return nil, err
+	}
+	o := &slog.HandlerOptions{Level: l.level, ReplaceAttr: durationsAsText}
+	switch format {
+	case "", "text":
+		l.Logger = slog.New(slog.NewTextHandler(w, o))
+	case "json":
+		l.Logger = slog.New(slog.NewJSONHandler(w, o))
+	default:
+		return nil, fmt.Errorf("log format %q: want text or json", format)
+	}
+	return l, nil
+}
+
+// SetLevel changes what is written from now on. On error nothing changes.
+func (l *Log) SetLevel(level string) error {
+	switch level {
+	case "debug":
+		l.level.Set(slog.LevelDebug)
+	case "", "info":
+		l.level.Set(slog.LevelInfo)
+	case "warn":
+		l.level.Set(slog.LevelWarn)
+	case "error":
+		l.level.Set(slog.LevelError)
+	default:
+		return fmt.Errorf("log level %q: want debug, info, warn or error", level)
+	}
+	return nil
+}
+
+// Events returns the events that make log lines: retries (info), pauses (warn)
+// and breakers (warn as one opens, info otherwise).
+func (l *Log) Events() headgate.Events {
+	return headgate.Events{
+		Retried:        l.retried,
+		Paused:         l.paused,
+		BreakerChanged: l.breakerChanged,
+	}
+}
+
+func (l *Log) retried(e headgate.Retried) {
+	l.LogAttrs(context.Background(), slog.LevelInfo, "retry",
+		slog.String("upstream", e.Upstream),
+		slog.Int("attempt", e.Attempt),
+		slog.Int("of", e.Of),
+		slog.Duration("delay", e.Delay.Round(time.Millisecond)),
+		slog.String("reason", clip(e.Reason)),
+		slog.Int("status", e.Status),
+		slog.String("retry_after", clip(e.RetryAfter)),
+		slog.String("request_id", clip(e.RequestID)),
+		slog.String("client", e.Client))
+}
+
+func (l *Log) paused(e headgate.Paused) {
+	l.LogAttrs(context.Background(), slog.LevelWarn, "pause",
+		slog.String("upstream", e.Upstream),
+		slog.String("credential", e.Credential),
+		slog.Time("until", e.Until),
+		slog.String("reason", clip(e.Reason)))
+}
+
+func (l *Log) breakerChanged(e headgate.BreakerChanged) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("upstream", e.Upstream),
+		slog.String("credential", e.Credential),
+		slog.String("state", e.State.String()),
+	}
+	if e.State == breaker.Open {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Time("until", e.Until))
+	}
+	attrs = append(attrs, slog.String("reason", clip(e.Reason)))
+	l.LogAttrs(context.Background(), level, "breaker", attrs...)
+}
+
+func durationsAsText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
+// clip bounds text that an upstream wrote. The handlers escape it.
+func clip(s string) string {
+	const most = 256 // bytes: a line stays readable
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}

@@ -1,0 +1,129 @@
+package telemetry
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/dialect"
+)
+
+// Metrics counts what the door tells, for Prometheus. Its events cost no
+// allocation once a label set has been seen. Safe for use by many goroutines.
+type Metrics struct {
+	registry *prometheus.Registry
+	calls    *series[callLabels, prometheus.Counter]
+	attempts *series[attemptLabels, prometheus.Counter]
+	waits    *series[string, prometheus.Observer] // by upstream
+	delays   *series[string, prometheus.Observer] // by upstream
+}
+
+type callLabels struct{ upstream, client, outcome string }
+
+type attemptLabels struct {
+	upstream string
+	reading  dialect.Class
+	status   int
+}
+
+// other stands for label values beyond the bound.
+const other = "other"
+
+// NewMetrics returns metrics that have counted nothing yet, with those of the
+// Go runtime, of the process, and headgate_build_info.
+func NewMetrics(version, commit string) *Metrics {
+	calls := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_calls_total",
+		Help: "Calls that ended, by how they ended.",
+	}, []string{"upstream", "client", "outcome"})
+	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_attempts_total",
+		Help: "Attempts that ended, by what the answer was read as and by its status; code is none if there was no answer.",
+	}, []string{"upstream", "reading", "code"})
+	waits := secondsVec("headgate_line_wait_seconds", "Time an attempt stood in line before its permit.")
+	delays := secondsVec("headgate_retry_delay_seconds", "Time chosen between an attempt and the next one of the same call.")
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "headgate_build_info",
+		Help: "Always 1; the labels say which build runs.",
+	}, []string{"version", "commit", "go_version"})
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
+
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		calls: newSeries(
+			func(k callLabels) prometheus.Counter {
+				return calls.WithLabelValues(k.upstream, k.client, k.outcome)
+			},
+			func(k callLabels) callLabels { k.client = other; return k }),
+		attempts: newSeries(
+			func(k attemptLabels) prometheus.Counter {
+				return attempts.WithLabelValues(k.upstream, k.reading.String(), code(k.status))
+			},
+			func(k attemptLabels) attemptLabels { k.status = -1; return k }),
+		waits:  newSeries(func(u string) prometheus.Observer { return waits.WithLabelValues(u) }, toOther),
+		delays: newSeries(func(u string) prometheus.Observer { return delays.WithLabelValues(u) }, toOther),
+	}
+	m.registry.MustRegister(calls, attempts, waits, delays, build,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Watch adds the gauges of a gate, which are read from its status at each
+// scrape. It is called once.
+func (m *Metrics) Watch(status func() headgate.Status) {
+	m.registry.MustRegister(gauges{status: status})
+}
+
+// Handler serves the metrics in the formats that Prometheus asks for.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// Events returns the events that are counted.
+func (m *Metrics) Events() headgate.Events {
+	return headgate.Events{
+		CallEnded: func(e headgate.CallEnded) {
+			m.calls.get(callLabels{e.Upstream, e.Client, e.Outcome}).Inc()
+		},
+		AttemptEnded: func(e headgate.AttemptEnded) {
+			m.attempts.get(attemptLabels{e.Upstream, e.Reading.Class, e.Status}).Inc()
+		},
+		Waited:  func(e headgate.Waited) { m.waits.get(e.Upstream).Observe(e.Took.Seconds()) },
+		Retried: func(e headgate.Retried) { m.delays.get(e.Upstream).Observe(e.Delay.Seconds()) },
+	}
+}
+
+// secondsVec is a histogram by upstream, classic and native at once: which of
+// the two is kept is up to the Prometheus that scrapes. Buckets go from the
+// least wait that matters to the largest backoff.
+func secondsVec(name, help string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:                            name,
+		Help:                            help,
+		Buckets:                         []float64{0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120},
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"upstream"})
+}
+
+// code is the label of a status. Upstreams may invent statuses, but not
+// without end.
+func code(status int) string {
+	switch {
+	case status == 0:
+		return "none"
+	case status < 100 || status > 599:
+		return other
+	}
+	return strconv.Itoa(status)
+}
+
+func toOther(string) string { return other }
