@@ -1,0 +1,149 @@
+// Package admin is the admin plane: health, readiness, metrics and status of a
+// running instance, for probes, Prometheus and people.
+//
+// It shows and changes nothing. It has no passwords: who may reach its listener
+// may read it, which is why that is on loopback unless said otherwise, and why
+// pages of other sites are kept out (see guard.go).
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/headgate/headgate"
+)
+
+// State is where an instance is in its life.
+type State int32
+
+// The states, in their order.
+const (
+	Starting State = iota // not serving yet
+	Ready                 // serving
+	Stopping              // no longer taking calls, ending those in flight
+)
+
+// String returns "starting", "ready" or "stopping".
+func (s State) String() string {
+	switch s {
+	case Ready:
+		return "ready"
+	case Stopping:
+		return "stopping"
+	}
+	return "starting"
+}
+
+// Options are what New needs. All fields but Commit are required.
+type Options struct {
+	Listen  string                 // host:port as configured: its host is allowed in the Host header
+	Version string                 // of this build
+	Commit  string                 // of this build; "" if unknown
+	Status  func() headgate.Status // of the gate
+	Metrics http.Handler           // in Prometheus' formats
+}
+
+// Admin serves the admin plane. New makes one; it is Starting until told
+// otherwise. Safe for use by many goroutines.
+type Admin struct {
+	options Options
+	started time.Time
+	state   atomic.Int32
+	handler http.Handler
+}
+
+// New returns the admin plane of an instance that starts now.
+func New(o Options) *Admin {
+	a := &Admin{options: o, started: time.Now()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", a.index)
+	mux.HandleFunc("/healthz", a.healthz)
+	mux.HandleFunc("/readyz", a.readyz)
+	mux.Handle("/metrics", o.Metrics)
+	mux.HandleFunc("/api/v1/status", a.status)
+	a.handler = guard(o.Listen, mux)
+	return a
+}
+
+// SetState says where the instance is in its life; readyz follows.
+func (a *Admin) SetState(s State) { a.state.Store(int32(s)) }
+
+func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Server returns a server for the admin plane, bounded for the small requests
+// and answers it has.
+func (a *Admin) Server() *http.Server {
+	return &http.Server{
+		Handler:           a,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+}
+
+const indexText = `Headgate %s (%s)
+
+/healthz        200 while the process lives
+/readyz         200 while it takes calls, else 503
+/metrics        Prometheus
+/api/v1/status  upstreams, lines, limits, pauses and breakers as JSON
+`
+
+func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, fmt.Sprintf(indexText, a.options.Version, a.current()))
+}
+
+func (a *Admin) healthz(w http.ResponseWriter, _ *http.Request) {
+	text(w, http.StatusOK, "ok\n")
+}
+
+func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
+	s, status := a.current(), http.StatusOK
+	if s != Ready {
+		status = http.StatusServiceUnavailable
+	}
+	text(w, status, s.String()+"\n")
+}
+
+// report is the answer of api/v1/status.
+type report struct {
+	Version   string                    `json:"version"`
+	Commit    string                    `json:"commit,omitempty"`
+	State     string                    `json:"state"`
+	Started   time.Time                 `json:"started"`
+	UptimeMS  int64                     `json:"uptime_ms"`
+	Upstreams []headgate.UpstreamStatus `json:"upstreams"`
+}
+
+func (a *Admin) status(w http.ResponseWriter, _ *http.Request) {
+	r := report{
+		Version:   a.options.Version,
+		Commit:    a.options.Commit,
+		State:     a.current().String(),
+		Started:   a.started.UTC().Truncate(time.Millisecond),
+		UptimeMS:  time.Since(a.started).Milliseconds(),
+		Upstreams: a.options.Status().Upstreams,
+	}
+	if r.Upstreams == nil {
+		r.Upstreams = []headgate.UpstreamStatus{}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	_ = e.Encode(r) // it fails only if the reader has left
+}
+
+func (a *Admin) current() State { return State(a.state.Load()) }
+
+func text(w http.ResponseWriter, status int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, s) // it fails only if the reader has left
+}
