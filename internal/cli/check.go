@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/config"
+)
+
+// defaultFile is what check reads unless told otherwise.
+const defaultFile = "headgate.yaml"
+
+func newCheck(w World) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check [-c FILE]",
+		Short: "Validate a configuration file and print what is in effect, secrets hidden",
+		Long: `Check reads a file as serve does. It prints the effective configuration, with
+all defaults and with secrets hidden, to stdout, and what is worth knowing about
+it to stderr. If the file is wrong every fault is printed with its place, and the
+exit status is 2.`,
+		Example: "  headgate check -c headgate.yaml",
+		RunE: func(*cobra.Command, []string) error {
+			c, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			for _, note := range c.Notes() {
+				fmt.Fprintln(w.Err, "note:", note)
+			}
+			return c.WithDefaults().Print(w.Out)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", defaultFile, "configuration `FILE`")
+	return cmd
+}

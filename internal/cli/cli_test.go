@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// run runs a command that ends by itself.
+func run(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	never := make(chan os.Signal)
+	w := World{
+		In: strings.NewReader(stdin), Out: &out, Err: &errs,
+		Signals: func(...os.Signal) (<-chan os.Signal, func()) { return never, func() {} },
+	}
+	status = Main(args, w)
+	return status, out.String(), errs.String()
+}
+
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("printed\n%s\nwant %s\n%s", got, path, want)
+	}
+}
+
+func TestHelpGoesToStdout(t *testing.T) {
+	for _, name := range []string{"", "serve", "mock", "demo", "check", "schema", "explain", "key", "version"} {
+		t.Run("headgate "+name, func(t *testing.T) {
+			args := append(strings.Fields(name), "--help")
+			status, stdout, stderr := run(t, "", args...)
+			if status != 0 || stderr != "" {
+				t.Errorf("%v = %d with stderr %q, want 0 and none", args, status, stderr)
+			}
+			if !strings.Contains(stdout, "\nExamples:\n  ") {
+				t.Errorf("help lacks an example:\n%s", stdout)
+			}
+			file := "help.txt"
+			if name != "" {
+				file = "help-" + name + ".txt"
+				if _, also, _ := run(t, "", "help", name); also != stdout {
+					t.Errorf("help %s prints\n%s\nwant what %s --help prints\n%s", name, also, name, stdout)
+				}
+			}
+			golden(t, file, stdout)
+		})
+	}
+}
+
+func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
+	for _, s := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"srve"}, "headgate: unknown command \"srve\"; did you mean serve?\nsee headgate --help\n"},
+		{[]string{"srve", "--upstream", "x"}, "headgate: unknown command \"srve\"; did you mean serve?\nsee headgate --help\n"},
+		{[]string{"frobnicate"}, "headgate: unknown command \"frobnicate\"\nsee headgate --help\n"},
+		{[]string{"help", "srve"}, "headgate: unknown command \"srve\"; did you mean serve?\nsee headgate --help\n"},
+		{[]string{"--versoin"}, "headgate: unknown flag --versoin; did you mean --version?\nsee headgate --help\n"},
+		{[]string{"serve", "--upstraem", "x"}, "headgate: unknown flag --upstraem; did you mean --upstream?\nsee headgate serve --help\n"},
+		{[]string{"serve", "-z"}, "headgate: unknown shorthand flag: 'z' in -z\nsee headgate serve --help\n"},
+		{[]string{"serve", "--limit"}, "headgate: flag needs an argument: --limit\nsee headgate serve --help\n"},
+		{[]string{"serve"}, "headgate: nothing to serve: give --config FILE or --upstream URL\nsee headgate serve --help\n"},
+		{[]string{"serve", "now"}, "headgate: unexpected argument \"now\"\nsee headgate serve --help\n"},
+		{[]string{"serve", "-c", "a.yaml", "-u", "http://a"}, "headgate: --config and --upstream exclude each other: the file says it all\nsee headgate serve --help\n"},
+		{[]string{"serve", "-c", "a.yaml", "-l", "1/1s"}, "headgate: --config and --limit exclude each other: the file says it all\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--grace", "soon"}, "headgate: --grace \"soon\": time: invalid duration \"soon\"\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--grace", "-1s"}, "headgate: --grace -1s: must not be negative\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--log-level", "loud"}, "headgate: --log-level \"loud\": want one of debug, info, warn, error\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--state", "redis://r"}, "headgate: --state: redis state is not in this release; use memory\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--jobs", "x.db"}, "headgate: --jobs: jobs are not in this release; leave it out\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--credential", "secret"}, "headgate: --credential: want 'Header: value', such as 'Authorization: Bearer ${env:API_KEY}'\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--max-length", "many"}, "headgate: --max-length: want a whole number, found text\nsee headgate serve --help\n"},
+		{[]string{"mock", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate mock --help\n"},
+		{[]string{"mock", "--errors", "20"}, "headgate: --errors \"20\": want a percentage such as \"20%\", from 0% to 100%; did you mean \"20%\"?\nsee headgate mock --help\n"},
+		{[]string{"mock", "--retry-after", "soon"}, "headgate: unknown form of retry-after \"soon\"; want one of none, seconds, date, ms, ratelimit, draft6, x\nsee headgate mock --help\n"},
+		{[]string{"demo", "--duration", "1s"}, "headgate: --duration 1s: want 2s to 1h\nsee headgate demo --help\n"},
+		{[]string{"demo", "--limit", "many"}, "headgate: --limit \"many\": want \"50/1m\", \"50/1m fixed\", \"10/1s burst 20\", \"tokens:200000/1m\" or \"concurrent:32\"\nsee headgate demo --help\n"},
+		{[]string{"explain", "--dialect", "genric"}, "headgate: --dialect \"genric\": unknown dialect; did you mean generic?\nsee headgate explain --help\n"},
+		{[]string{"explain", "--now", "today"}, "headgate: --now \"today\": want a time such as 2006-01-02T15:04:05Z\nsee headgate explain --help\n"},
+		{[]string{"explain", "--url", "items"}, "headgate: --url \"items\": want a URL such as https://api.example.com/v1/items\nsee headgate explain --help\n"},
+		{[]string{"key", "--name", ""}, "headgate: --name \"\": want a name of printable characters\nsee headgate key --help\n"},
+	} {
+		status, stdout, stderr := run(t, "", s.args...)
+		if status != exitUsage || stdout != "" || stderr != s.want {
+			t.Errorf("headgate %q = %d\nstdout %q\nstderr %s\nwant 2, no stdout, and\n%s", s.args, status, stdout, stderr, s.want)
+		}
+	}
+}
+
+func TestSecretsOfFlagsAreNotInErrors(t *testing.T) {
+	for _, args := range [][]string{
+		{"serve", "-u", "http://a", "--credential", "hush-hush"},
+		{"serve", "-u", "http://a", "--credential", "A b: hush-hush"},
+		{"serve", "-u", "http://a", "--credential", "A: hush-hush\nB: c"},
+	} {
+		if status, _, stderr := run(t, "", args...); status != exitUsage || strings.Contains(stderr, "hush-hush") {
+			t.Errorf("headgate %q = %d %s, want 2 without the secret", args, status, stderr)
+		}
+	}
+}
+
+func TestCheckPrintsWhatIsInEffectAndNotes(t *testing.T) {
+	t.Setenv("HEADGATE_TEST_KEY", "hush-hush")
+	status, stdout, stderr := run(t, "", "check", "-c", "testdata/good.yaml")
+	if status != 0 {
+		t.Fatalf("check = %d %s, want 0", status, stderr)
+	}
+	for _, want := range []string{"listen: 127.0.0.1:8787\n", "max_wait: 2m\n", "value: \"***\"\n"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("stdout lacks %q:\n%s", want, stdout)
+		}
+	}
+	if want := "note: upstreams.openai.limits[0] \"10/1s burst 20\": up to 30 in one window"; !strings.Contains(stderr, want) {
+		t.Errorf("stderr lacks %q:\n%s", want, stderr)
+	}
+	if strings.Contains(stdout+stderr, "hush-hush") {
+		t.Errorf("the secret is printed:\n%s%s", stdout, stderr)
+	}
+}
+
+func TestBadFilesArePlacedFaultsAndStatus2(t *testing.T) {
+	const want = "testdata/bad.yaml:3:5: upstreams.openai.limts: unknown key; did you mean \"limits\"?\n" +
+		"testdata/bad.yaml:5:22: upstreams.openai.line.max_wait \"5\": want a duration such as \"500ms\", \"30s\", \"2m\" or \"1d\"; did you mean \"5s\"?\n"
+	for _, command := range []string{"check", "serve"} {
+		status, stdout, stderr := run(t, "", command, "-c", "testdata/bad.yaml")
+		if status != exitUsage || stdout != "" || stderr != want {
+			t.Errorf("%s = %d\nstdout %q\nstderr %s\nwant 2, no stdout, and\n%s", command, status, stdout, stderr, want)
+		}
+	}
+	if status, _, stderr := run(t, "", "check", "-c", "testdata/none.yaml"); status != exitUsage || stderr != "testdata/none.yaml: no such file\n" {
+		t.Errorf("check of no file = %d %q, want 2 and the reason", status, stderr)
+	}
+}
+
+func TestFlagsOverAFileAreChecked(t *testing.T) {
+	t.Setenv("HEADGATE_TEST_KEY", "hush-hush")
+	status, _, stderr := run(t, "", "serve", "-c", "testdata/good.yaml", "--listen", "8787")
+	want := "headgate: with the flags given: --listen \"8787\": want host:port, such as \"127.0.0.1:8787\"; did you mean \"127.0.0.1:8787\"?\nsee headgate serve --help\n"
+	if status != exitUsage || stderr != want {
+		t.Errorf("serve --listen 8787 = %d %s, want 2 and\n%s", status, stderr, want)
+	}
+}
+
+func TestSchemaIsJSON(t *testing.T) {
+	status, stdout, stderr := run(t, "", "schema")
+	if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "{\n") || !strings.HasSuffix(stdout, "}\n") {
+		t.Errorf("schema = %d, stderr %q, want 0, none and a JSON object:\n%s", status, stderr, stdout)
+	}
+}

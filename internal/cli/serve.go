@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/daemon"
+)
+
+func newServe(w World) *cobra.Command {
+	var (
+		file     string
+		grace    time.Duration
+		process  processFlags
+		upstream upstreamFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE | --upstream URL [--limit L]… [--listen A] [--admin A]",
+		Short: "Run the gateway",
+		Long: `Serve runs what a file names, or one upstream given by flags, which is then
+called "default" and mounted at "/". It logs to stderr.
+
+SIGHUP, or a change of the file, reloads it: a bad file is refused and the old
+one stays in force. SIGTERM or Ctrl-C stops it: no new calls, up to --grace for
+those in flight; a second one ends it at once.`,
+		Example: `  headgate serve --upstream https://api.example.com --limit 50/1m --limit concurrent:8
+  headgate serve -c headgate.yaml`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o := daemon.Options{
+				Grace:   grace,
+				Log:     w.Err,
+				Version: thisBuild().Version,
+				Commit:  thisBuild().Commit,
+			}
+			clash := upstream.given(cmd.Flags())
+			switch {
+			case grace < 0:
+				return misused(cmd, "--grace %v: must not be negative", grace)
+			case file != "" && clash != "":
+				return misused(cmd, "--config and --%s exclude each other: the file says it all", clash)
+			case file != "":
+				o.File = file
+				o.Load = func() (config.Config, error) { return process.over(cmd, file) }
+			case upstream.url != "":
+				c, err := upstream.config(cmd, process)
+				if err != nil {
+					return err
+				}
+				o.RootMount = true
+				o.Load = func() (config.Config, error) { return c, nil }
+			default:
+				return misused(cmd, "nothing to serve: give --config FILE or --upstream URL")
+			}
+			signals, stop := w.Signals(append(stopSignals, syscall.SIGHUP)...)
+			defer stop()
+			o.Signals = signals
+			return daemon.Run(context.Background(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&file, "config", "c", "", "configuration `FILE`")
+	upstream.add(f)
+	process.add(f)
+	f.DurationVar(&grace, "grace", 30*time.Second, "`DURATION` that calls in flight may take to end when stopped")
+	return cmd
+}
+
+// over loads a file and puts the flags over it.
+func (p processFlags) over(cmd *cobra.Command, file string) (config.Config, error) {
+	c, err := config.Load(file)
+	if err != nil {
+		return c, err
+	}
+	for _, s := range []struct{ flag, to *string }{
+		{&p.listen, &c.Listen},
+		{&p.admin, &c.Admin},
+		{&p.logLevel, &c.Log.Level},
+		{&p.logFormat, &c.Log.Format},
+	} {
+		if *s.flag != "" {
+			*s.to = *s.flag
+		}
+	}
+	if err := c.Validate(); err != nil {
+		return c, &usageError{cmd, fmt.Errorf("with the flags given: %w", inWordsOfFlags(err))}
+	}
+	return c, nil
+}
