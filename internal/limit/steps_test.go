@@ -1,0 +1,258 @@
+package limit
+
+import (
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+var t0 = time.Unix(1_700_000_000, 0).Truncate(time.Minute)
+
+// step is what is done to a meter, at a time counted from t0.
+type step struct {
+	at  time.Duration
+	op  op
+	w   int64
+	arg time.Duration // see op
+
+	// Of ready and forecast: how long the wait has to be.
+	wait time.Duration
+}
+
+// op says what a step does.
+type op string
+
+const (
+	ready    op = "ready"    // arg: as many nanoseconds as have to be kept
+	unknown  op = "unknown"  // ready must know no moment; arg as in ready
+	take     op = "take"     // granted
+	give     op = "give"     // back: never written
+	write    op = "write"    // what was in flight was written; arg: the spread
+	count    op = "count"    // arg: how long ago it was written, without a spread
+	answer   op = "answer"   // what was written with a spread of arg at this moment less 10 ms was answered now
+	resize   op = "resize"   // to n = w
+	spread   op = "spread"   // is arg from now on
+	used     op = "used"     // must be w
+	forecast op = "forecast" // of w
+)
+
+func run(t *testing.T, text string, maxSpread time.Duration, steps []step) {
+	t.Helper()
+	l := mustParse(t, text)
+	m := NewMeter(l, t0, maxSpread)
+	for i, s := range steps {
+		now := t0.Add(s.at)
+		switch s.op {
+		case ready:
+			if at, known := m.Ready(now, s.w, int64(s.arg)); !known || at.Sub(now) != s.wait {
+				t.Errorf("%s: step %d %+v: ready in %v, %v, want in %v", text, i, s, at.Sub(now), known, s.wait)
+			}
+		case unknown:
+			if at, known := m.Ready(now, s.w, int64(s.arg)); known {
+				t.Errorf("%s: step %d %+v: ready in %v, want no moment known", text, i, s, at.Sub(now))
+			}
+		case forecast:
+			if got := m.Forecast(now, s.w).Sub(now); got != s.wait {
+				t.Errorf("%s: step %d %+v: forecast in %v, want in %v", text, i, s, got, s.wait)
+			}
+		case used:
+			if got := m.Used(now); got != s.w {
+				t.Errorf("%s: step %d %+v: used %d, want %d", text, i, s, got, s.w)
+			}
+		case take:
+			m.Take(now, s.w)
+		case give:
+			m.Take(now, -s.w)
+		case write:
+			m.Take(now, -s.w)
+			m.Count(now, Span{now, now.Add(s.arg)}, s.w)
+		case count:
+			at := now.Add(-s.arg)
+			m.Count(now, Span{at, at}, s.w)
+		case answer:
+			from := now.Add(-10 * ms)
+			m.Move(now, Span{from, from.Add(s.arg)}, Span{from, now}, s.w)
+		case resize:
+			l.N = s.w
+			m.Resize(l)
+		case spread:
+			m.SetSpread(s.arg)
+		default:
+			t.Fatalf("no such step: %+v", s)
+		}
+	}
+}
+
+// A window of 2 s with a spread of up to 46 ms is kept in buckets of 1 ms.
+func TestSlidingSteps(t *testing.T) {
+	tests := map[string][]step{
+		"a quota at once, then a window's wait": {
+			{0, ready, 10, 0, 0}, {0, take, 10, 0, 0}, {0, unknown, 1, 0, 0}, {0, used, 10, 0, 0},
+			{0, write, 10, 0, 0}, {0, ready, 1, 0, 2000 * ms},
+			{1999 * ms, ready, 1, 0, ms}, {2000*ms - 1, used, 10, 0, 0}, {2000 * ms, used, 0, 0, 0}, {2000 * ms, ready, 10, 0, 0},
+		},
+		"held for the spread, and the time in flight": {
+			{0, take, 10, 0, 0}, {500 * ms, write, 10, 25 * ms, 0}, {500 * ms, ready, 1, 0, 2025 * ms},
+			{2525*ms - 1, ready, 1, 0, 1}, {2525 * ms, ready, 1, 0, 0},
+		},
+		"in flight across the window's end": {
+			{0, take, 10, 0, 0}, {time.Hour, unknown, 1, 0, 0}, {time.Hour, used, 10, 0, 0},
+			{time.Hour, write, 10, 0, 0}, {time.Hour + 2000*ms, ready, 10, 0, 0},
+		},
+		"rounded to the later": {
+			{0, take, 10, 0, 0}, {1, write, 10, 0, 0}, {1, ready, 1, 0, 2001*ms - 1},
+		},
+		"weights leave one after another": {
+			{0, take, 4, 0, 0}, {0, write, 4, 0, 0}, {100 * ms, take, 6, 0, 0}, {100 * ms, write, 6, 0, 0},
+			{100 * ms, ready, 4, 0, 1900 * ms}, {100 * ms, ready, 5, 0, 2000 * ms}, {2000 * ms, ready, 4, 0, 0}, {2000 * ms, ready, 5, 0, 100 * ms},
+		},
+		"keep": {
+			{0, take, 6, 0, 0}, {0, write, 6, 0, 0}, {0, ready, 2, 2, 0}, {0, ready, 2, 3, 2000 * ms}, {0, ready, 3, 2, 2000 * ms}, {0, ready, 4, 0, 0},
+		},
+		"given back": {
+			{0, take, 10, 0, 0}, {50 * ms, give, 3, 0, 0}, {50 * ms, ready, 3, 0, 0}, {50 * ms, unknown, 4, 0, 0},
+		},
+		"an answer moves it to sooner": {
+			{0, take, 10, 0, 0}, {0, write, 10, 40 * ms, 0}, {0, ready, 1, 0, 2040 * ms},
+			{10 * ms, answer, 10, 40 * ms, 0}, {10 * ms, ready, 1, 0, 2000 * ms}, {10 * ms, used, 10, 0, 0}, {2010 * ms, used, 0, 0, 0},
+		},
+		"debt, and its repayment": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {500 * ms, count, 15, 500 * ms, 0}, {500 * ms, used, 25, 0, 0},
+			{500 * ms, ready, 1, 0, 1500 * ms}, {2000 * ms, ready, 10, 0, 0},
+		},
+		"a refund": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {500 * ms, count, -9, 500 * ms, 0}, {500 * ms, ready, 9, 0, 0}, {500 * ms, ready, 10, 0, 1500 * ms},
+		},
+		"corrections after the window do nothing": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {2000 * ms, count, -9, 2000 * ms, 0}, {2000 * ms, used, 0, 0, 0}, {2000 * ms, count, 9, 2000 * ms, 0}, {2000 * ms, used, 0, 0, 0},
+		},
+		"resized": {
+			{0, take, 10, 0, 0}, {0, write, 5, 0, 0}, {100 * ms, write, 5, 0, 0}, {100 * ms, resize, 12, 0, 0}, {100 * ms, ready, 2, 0, 0},
+			{100 * ms, resize, 5, 0, 0}, {100 * ms, ready, 1, 0, 2000 * ms}, {2000 * ms, used, 5, 0, 0}, {2000 * ms, ready, 1, 0, 100 * ms},
+		},
+		"the ring goes round": {
+			{2040 * ms, take, 10, 0, 0}, {2040 * ms, write, 10, 46 * ms, 0}, {4085 * ms, used, 10, 0, 0}, {4086*ms - 1, ready, 1, 0, 1}, {4086 * ms, used, 0, 0, 0},
+			{4086 * ms, take, 10, 0, 0}, {4086 * ms, write, 10, 46 * ms, 0}, {6132*ms - 1, ready, 10, 0, 1}, {6132 * ms, ready, 10, 0, 0},
+		},
+		"a long idle": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {20000 * time.Hour, used, 0, 0, 0}, {20000 * time.Hour, ready, 10, 0, 0},
+			{20000 * time.Hour, take, 10, 0, 0}, {20000 * time.Hour, write, 10, 0, 0}, {20000*time.Hour + 1999*ms, ready, 1, 0, ms},
+		},
+		"an earlier moment is the latest": {
+			{1000 * ms, take, 10, 0, 0}, {1000 * ms, write, 10, 0, 0}, {0, used, 10, 0, 0}, {3000 * ms, used, 0, 0, 0}, {0, ready, 10, 0, 0},
+		},
+		"forecasts": {
+			{0, forecast, 10, 0, 0}, {0, forecast, 11, 0, 2000 * ms}, {0, forecast, 20, 0, 2000 * ms}, {0, forecast, 21, 0, 4000 * ms},
+			{0, take, 4, 0, 0}, {0, forecast, 6, 0, 0}, {0, forecast, 7, 0, 2000 * ms},
+			{0, write, 4, 40 * ms, 0}, {0, forecast, 6, 0, 0}, {0, forecast, 7, 0, 2000 * ms}, {100 * ms, forecast, 7, 0, 1940 * ms},
+			{0, forecast, maxN, 0, maxWindow},
+		},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) { run(t, "10/2s", 46*ms, steps) })
+	}
+}
+
+func TestFixedSteps(t *testing.T) {
+	tests := map[string][]step{
+		"a quota in each window": {
+			{0, ready, 10, 0, 0}, {0, take, 10, 0, 0}, {0, unknown, 1, 0, 0}, {300 * ms, write, 10, 0, 0}, {300 * ms, ready, 1, 0, 700 * ms},
+			{1000*ms - 1, ready, 1, 0, 1}, {1000 * ms, ready, 10, 0, 0}, {1000 * ms, used, 0, 0, 0},
+		},
+		"what may be counted on either side counts on both": {
+			{950 * ms, take, 9, 0, 0}, {960 * ms, write, 4, 40*ms - 1, 0}, {960 * ms, write, 5, 40 * ms, 0},
+			{960 * ms, used, 9, 0, 0}, {960 * ms, ready, 1, 0, 0}, {960 * ms, ready, 2, 0, 40 * ms}, {960 * ms, ready, 6, 0, 1040 * ms},
+			{1000 * ms, used, 5, 0, 0}, {1000 * ms, ready, 5, 0, 0}, {1000 * ms, ready, 6, 0, 1000 * ms}, {2000 * ms, used, 0, 0, 0},
+		},
+		"in flight across a boundary": {
+			{990 * ms, take, 10, 0, 0}, {1000 * ms, unknown, 1, 0, 0}, {1001 * ms, write, 10, 25 * ms, 0}, {1001 * ms, ready, 1, 0, 999 * ms}, {2000 * ms, used, 0, 0, 0},
+		},
+		"an answer before the boundary takes it off the next window": {
+			{980 * ms, take, 10, 0, 0}, {980 * ms, write, 10, 50 * ms, 0}, {980 * ms, ready, 1, 0, 1020 * ms},
+			{990 * ms, answer, 10, 50 * ms, 0}, {990 * ms, used, 10, 0, 0}, {990 * ms, ready, 10, 0, 10 * ms}, {1000 * ms, used, 0, 0, 0},
+		},
+		"keep and given back": {
+			{0, take, 6, 0, 0}, {0, write, 4, 0, 0}, {0, ready, 2, 2, 0}, {0, ready, 2, 3, 1000 * ms}, {0, give, 2, 0, 0}, {0, ready, 2, 4, 0}, {0, ready, 2, 5, 1000 * ms},
+		},
+		"debt is paid by each window that follows": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {500 * ms, count, 25, 500 * ms, 0}, {500 * ms, used, 35, 0, 0},
+			{500 * ms, ready, 5, 0, 2500 * ms}, {500 * ms, ready, 6, 0, 3500 * ms}, {1000 * ms, used, 25, 0, 0}, {2000 * ms, used, 15, 0, 0}, {3000 * ms, used, 5, 0, 0}, {3000 * ms, ready, 5, 0, 0}, {4000 * ms, used, 0, 0, 0},
+		},
+		"debt over a long idle": {
+			{0, count, 35, 0, 0}, {3000 * ms, used, 5, 0, 0}, {3000 * ms, count, 1000, 0, 0}, {9000 * time.Hour, used, 0, 0, 0},
+		},
+		"a refund, and corrections after the window": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {500 * ms, count, -9, 500 * ms, 0}, {500 * ms, ready, 9, 0, 0}, {500 * ms, ready, 10, 0, 500 * ms},
+			{1000 * ms, count, 9, 500 * ms, 0}, {1000 * ms, used, 0, 0, 0}, {1000 * ms, count, -9, 500 * ms, 0}, {1000 * ms, used, 0, 0, 0},
+		},
+		"resized": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {0, resize, 12, 0, 0}, {0, ready, 2, 0, 0}, {0, resize, 5, 0, 0}, {0, ready, 1, 0, 2000 * ms},
+		},
+		"forecasts": {
+			{0, forecast, 10, 0, 0}, {0, forecast, 11, 0, 1000 * ms}, {0, forecast, 20, 0, 1000 * ms}, {0, forecast, 21, 0, 2000 * ms},
+			{0, take, 4, 0, 0}, {100 * ms, forecast, 6, 0, 0}, {100 * ms, forecast, 7, 0, 900 * ms}, {100 * ms, forecast, 16, 0, 900 * ms}, {100 * ms, forecast, 17, 0, 1900 * ms},
+			{0, forecast, maxN, 0, maxWindow + 1000*ms},
+		},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) { run(t, "10/1s fixed", 100*ms, steps) })
+	}
+}
+
+func TestFixedCountsInEveryWindowThatASpreadTouches(t *testing.T) {
+	run(t, "10/5ms fixed", 20*ms, []step{
+		{0, take, 10, 0, 0}, {4 * ms, write, 10, 12 * ms, 0}, {4 * ms, ready, 1, 0, 16 * ms}, {15 * ms, used, 10, 0, 0}, {20 * ms, used, 0, 0, 0},
+		{20 * ms, take, 10, 0, 0}, {20 * ms, write, 10, 20 * ms, 0}, {40 * ms, used, 10, 0, 0}, {45 * ms, used, 0, 0, 0},
+	})
+}
+
+func TestBucketSteps(t *testing.T) {
+	tests := map[string][]step{
+		"a burst, then the rate": {
+			{0, ready, 20, 0, 0}, {0, take, 20, 0, 0}, {0, unknown, 1, 0, 0}, {0, write, 20, 0, 0}, {0, ready, 1, 0, 100 * ms}, {0, ready, 20, 0, 2000 * ms},
+			{50 * ms, ready, 1, 0, 50 * ms}, {100 * ms, ready, 1, 0, 0}, {100 * ms, ready, 2, 0, 100 * ms}, {2000 * ms, used, 0, 0, 0}, {time.Hour, ready, 20, 0, 0}, {time.Hour, used, 0, 0, 0},
+		},
+		"in flight counts in full until written": {
+			{0, take, 18, 0, 0}, {time.Hour, ready, 2, 0, 0}, {time.Hour, unknown, 3, 0, 0}, {time.Hour, write, 18, 0, 0}, {time.Hour, ready, 3, 0, 100 * ms},
+		},
+		"keep and given back": {
+			{0, take, 16, 0, 0}, {0, write, 14, 0, 0}, {0, ready, 2, 2, 0}, {0, ready, 2, 3, 100 * ms}, {0, give, 2, 0, 0}, {0, ready, 2, 4, 0},
+		},
+		"debt and refund": {
+			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {0, count, 10, 0, 0}, {0, used, 30, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {0, count, -10, -ms, 0}, {0, ready, 1, 0, 100 * ms},
+		},
+		"no refund of what time gave back": {
+			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {2000 * ms, take, 20, 0, 0}, {2000 * ms, write, 20, 0, 0}, {2000 * ms, count, -15, 2000 * ms, 0}, {2000 * ms, used, 20, 0, 0},
+		},
+		"a long debt": {
+			{0, count, maxN, 0, 0}, {0, ready, 1, 0, maxWindow},
+		},
+		"the spread lowers the depth it falls from": {
+			{0, spread, 0, 500 * ms, 0}, {0, ready, 20, 0, 0}, {0, take, 1, 0, 0}, {0, write, 1, 0, 0}, {0, ready, 14, 0, 0}, {0, ready, 15, 0, 100 * ms}, {0, ready, 20, 0, 600 * ms},
+		},
+		"a spread longer than the burst keeps attempts further apart": {
+			{0, spread, 0, 3 * time.Second, 0}, {0, ready, 1, 0, 0}, {0, take, 1, 0, 0}, {0, write, 1, 0, 0}, {0, ready, 1, 0, 1200 * ms}, {0, spread, 0, 0, 0}, {1200 * ms, ready, 1, 0, 0},
+		},
+		"resized": {
+			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {0, resize, 100, 0, 0}, {0, ready, 1, 0, 10 * ms}, {0, ready, 20, 0, 200 * ms},
+		},
+		"an earlier moment is the latest": {
+			{1000 * ms, take, 20, 0, 0}, {1000 * ms, write, 20, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {1050 * ms, ready, 1, 0, 50 * ms},
+		},
+		"forecasts": {
+			{0, forecast, 20, 0, 0}, {0, forecast, 21, 0, 100 * ms}, {0, take, 5, 0, 0}, {0, forecast, 15, 0, 0}, {0, forecast, 16, 0, 100 * ms}, {0, write, 5, 0, 0}, {0, forecast, 120, 0, 10500 * ms}, {0, forecast, maxN, 0, maxWindow},
+		},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) { run(t, "10/1s burst 20", 4*time.Second, steps) })
+	}
+}
+
+func TestConcurrentSteps(t *testing.T) {
+	run(t, "concurrent:10", 0, []step{
+		{0, ready, 10, 0, 0}, {0, take, 7, 0, 0}, {0, ready, 3, 0, 0}, {0, unknown, 4, 0, 0}, {0, ready, 2, 1, 0}, {0, unknown, 2, 2, 0},
+		{time.Hour, used, 7, 0, 0}, {time.Hour, count, 5, 0, 0}, {time.Hour, used, 7, 0, 0}, {time.Hour, forecast, 99, 0, 0},
+		{time.Hour, resize, 5, 0, 0}, {time.Hour, unknown, 1, 0, 0}, {time.Hour, give, 3, 0, 0}, {time.Hour, ready, 1, 0, 0}, {time.Hour, unknown, 2, 0, 0},
+	})
+}
