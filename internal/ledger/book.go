@@ -1,0 +1,250 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// Book is all limits of one credential.
+type Book struct {
+	ledger  *Ledger
+	tallies []*tally // in the order of the ledger's rules
+	permits permits
+	pause   pause
+}
+
+// Ask is what an attempt needs.
+type Ask struct {
+	Cost    Cost
+	Paths   uint64    // from Ledger.Paths
+	Modest  bool      // leaves the reserve to urgent calls
+	Pressed time.Time // since when calls have been waiting without a break; zero: none is
+}
+
+// covers reports whether the attempt counts under t, whatever it weighs.
+func (a *Ask) covers(t *tally) bool {
+	return t.pathBit == 0 || a.Paths&t.pathBit != 0
+}
+
+// weight returns what the attempt takes from t: 0 if t does not cover it.
+func (a *Ask) weight(t *tally) int64 {
+	if !a.covers(t) {
+		return 0
+	}
+	if w, ok := a.Cost[t.rule.Limit.Dimension]; ok {
+		return max(w, 0)
+	}
+	return 1
+}
+
+// Wait says how long an attempt has to be held back, and by what.
+type Wait struct {
+	At    time.Time // earliest moment; zero: once an attempt in flight has been answered or has ended
+	Limit string    // the limit that holds it back, as configured; "": a pause
+	tally *tally
+}
+
+// Shares reports whether w holds back ask too, so that the one must not
+// overtake the other.
+func (w Wait) Shares(b *Book, ask *Ask) bool {
+	if w.tally == nil {
+		return false
+	}
+	for _, t := range b.tallies {
+		if t == w.tally {
+			return ask.weight(t) != 0
+		}
+	}
+	return false
+}
+
+// TooHeavy returns the limit that ask can never fit into, or "".
+func (b *Book) TooHeavy(ask *Ask) string {
+	for _, t := range b.tallies {
+		if ask.weight(t) > t.rule.Limit.Capacity() {
+			return t.text
+		}
+	}
+	return ""
+}
+
+// Ready reports whether an attempt may start now, and if not, what it has to
+// wait for.
+func (b *Book) Ready(now time.Time, ask *Ask) (Wait, bool) {
+	if at, ok := b.pause.ready(now, b.permits.unanswered); !ok {
+		return Wait{At: at}, false
+	}
+	var wait Wait
+	ready := true
+	for _, t := range b.tallies {
+		w := ask.weight(t)
+		if w == 0 {
+			continue
+		}
+		at, known := t.ready(now, w, b.ledger.keep(t, ask, w), ask.Pressed)
+		switch {
+		case !known:
+			return Wait{Limit: t.text, tally: t}, false
+		case at.After(now) && (ready || at.After(wait.At)):
+			wait, ready = Wait{At: at, Limit: t.text, tally: t}, false
+		}
+	}
+	return wait, ready
+}
+
+// keep returns what a modest attempt has to leave in t.
+func (l *Ledger) keep(t *tally, ask *Ask, w int64) int64 {
+	if !ask.Modest || l.opts.Reserve == 0 {
+		return 0
+	}
+	n := t.rule.Limit.Capacity()
+	return max(min(int64(l.opts.Reserve*float64(n)), n-w), 0)
+}
+
+// Forecast returns a moment before which an attempt cannot start that has
+// ahead others like it in front of it, and what holds it back.
+func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
+	wait := Wait{At: later(now, b.pause.until)}
+	for _, t := range b.tallies {
+		w := ask.weight(t)
+		if w == 0 {
+			continue
+		}
+		at := t.meter.Forecast(now, w+int64(ahead)*min(w, 1))
+		if at.After(wait.At) {
+			wait = Wait{At: at, Limit: t.text, tally: t}
+		}
+	}
+	return wait
+}
+
+// Grant takes a permit. The caller has just been told that it is Ready.
+func (b *Book) Grant(now time.Time, ask *Ask) ID {
+	id, p := b.permits.add(now)
+	for _, t := range b.tallies {
+		if ask.covers(t) { // with a weight of 0 too: it may be settled for more
+			w := ask.weight(t)
+			p.holds = append(p.holds, hold{tally: t, weight: w})
+			t.grant(now, w, ask.Pressed)
+		}
+	}
+	return id
+}
+
+// Written says that the attempt was handed to its connection. Limits that
+// count per window let go of it when its arrival spread and a window have
+// passed, or a window after its answer if that comes sooner.
+func (b *Book) Written(now time.Time, id ID) {
+	p := b.permits.get(id)
+	if p == nil || p.state != granted {
+		return
+	}
+	p.state = written
+	for i := range p.holds {
+		h := &p.holds[i]
+		span := limit.Span{From: p.granted, To: now.Add(h.tally.spread.d)}
+		if b.ledger.opts.Strict {
+			h.span = span // for an end without an answer
+		} else {
+			h.count(now, span)
+		}
+	}
+}
+
+// Answered says that the answer's first bytes were seen: the upstream has
+// counted the attempt by now.
+func (b *Book) Answered(now time.Time, id ID) {
+	p := b.permits.get(id)
+	if p == nil || p.state == answered {
+		return
+	}
+	p.state = answered
+	b.permits.unanswered--
+	for i := range p.holds {
+		p.holds[i].count(now, limit.Span{From: p.granted, To: now})
+	}
+}
+
+// Settle corrects the weight of an attempt to what it really took. Dimensions
+// that are not named stay as they were. What is more than there was is debt.
+func (b *Book) Settle(now time.Time, id ID, actual Cost) {
+	p := b.permits.get(id)
+	if p == nil {
+		return
+	}
+	for i := range p.holds {
+		h := &p.holds[i]
+		if w, ok := actual[h.tally.rule.Limit.Dimension]; ok && w >= 0 {
+			h.settle(now, min(w, max(h.weight, maxDebt)))
+		}
+	}
+}
+
+// maxDebt bounds what an answer can say that its attempt weighed: sums of it
+// must not overflow, and no honest answer comes near.
+const maxDebt = 1 << 48
+
+// End gives back what the attempt still holds: everything if it was never
+// written, else its place among those in flight. A second End does nothing.
+func (b *Book) End(now time.Time, id ID) {
+	p := b.permits.get(id)
+	if p == nil {
+		return
+	}
+	if p.state != answered {
+		b.permits.unanswered--
+	}
+	for i := range p.holds {
+		h := &p.holds[i]
+		if p.state == written && !h.counted { // under Strict: it may still be on its way
+			h.count(now, limit.Span{From: p.granted, To: later(now, h.span.To)})
+		}
+		h.end(now)
+	}
+	b.permits.remove(id)
+}
+
+// Ended reports whether a permit has ended.
+func (b *Book) Ended(id ID) bool { return b.permits.get(id) == nil }
+
+// InFlight returns how many permits have not ended.
+func (b *Book) InFlight() int { return b.permits.open }
+
+// configure puts the ledger's rules in force.
+func (b *Book) configure(now time.Time) {
+	old := b.tallies
+	b.tallies = make([]*tally, 0, len(b.ledger.rules))
+	bit := uint64(1)
+	for i, r := range b.ledger.rules {
+		t := b.ledger.shared[i]
+		if t == nil {
+			t = adopt(old, r, now)
+		}
+		if r.Scope == PerPath {
+			t.pathBit = bit
+			bit <<= 1
+		}
+		b.tallies = append(b.tallies, t)
+	}
+}
+
+// Idle reports whether forgetting the book would lose nothing.
+func (b *Book) Idle(now time.Time) bool {
+	if b.permits.open > 0 || !b.pause.idle(now) {
+		return false
+	}
+	for _, t := range b.tallies {
+		if t.rule.Scope != PerUpstream && !t.idle(now) {
+			return false
+		}
+	}
+	return true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+func TestSpreadStartsAtThreePerCentWithinBounds(t *testing.T) {
+	for window, want := range map[time.Duration]time.Duration{
+		ms: 5 * ms, 100 * ms: 5 * ms, 166 * ms: 5 * ms, 200 * ms: 6 * ms, time.Second: 30 * ms, 8 * time.Second: 240 * ms, 9 * time.Second: 250 * ms, time.Hour: 250 * ms,
+	} {
+		if s := newSpread(window); s.d != want || s.max() != 4*want {
+			t.Errorf("window %v: spread %v, at most %v, want %v, %v", window, s.d, s.max(), want, 4*want)
+		}
+	}
+}
+
+func TestSpreadShrinksOnlyAfterPressedQuietWindows(t *testing.T) {
+	s := newSpread(time.Second)
+	now := t0
+	quiet := func(pressed bool) time.Duration {
+		s.quiet(now, pressed)
+		now = now.Add(s.window + 1)
+		s.quiet(now, false)
+		return s.d
+	}
+	if got := quiet(false); got != 30*ms {
+		t.Errorf("after an idle window: %v, want 30ms", got)
+	}
+	if got := quiet(true); got != 29970*time.Microsecond {
+		t.Errorf("after a pressed window: %v, want a thousandth less than 30ms", got)
+	}
+	for range 5000 {
+		quiet(true)
+	}
+	if s.d != minSpread {
+		t.Errorf("after 5000 pressed windows: %v, want %v", s.d, minSpread)
+	}
+}
+
+func TestThrottledDoublesTheSpreadAndRemembersTheFloor(t *testing.T) {
+	s := newSpread(time.Second)
+	s.quiet(t0, true)
+	s.widen(t0)
+	if s.d != 60*ms {
+		t.Errorf("widened once: %v, want 60ms", s.d)
+	}
+	now := t0
+	for now.Before(t0.Add(59 * time.Minute)) {
+		now = now.Add(s.window + 1)
+		s.quiet(now, true)
+	}
+	if s.d != 37500*time.Microsecond {
+		t.Errorf("within the hour: %v, want a quarter above the 30ms that were too few", s.d)
+	}
+	for range 5000 {
+		now = now.Add(s.window + 1)
+		s.quiet(now, true)
+	}
+	if s.d != minSpread {
+		t.Errorf("after the hour: %v, want %v", s.d, minSpread)
+	}
+	for range 10 {
+		s.widen(now)
+	}
+	if s.d != 40*ms && s.d != s.max() || s.floor > s.max() {
+		t.Errorf("widened ten times: %v, floor %v, want at most %v", s.d, s.floor, s.max())
+	}
+	before := s.d
+	s.quiet(now.Add(500*ms), true) // the window it was throttled in
+	if s.quiet(now.Add(999*ms), true); s.d != before {
+		t.Errorf("%v within the window that was throttled, want %v", s.d, before)
+	}
+}
+
+func TestEveryKindOfLimitShrinksItsSpreadUnderPressure(t *testing.T) {
+	for _, text := range []string{"50/1s", "50/1s fixed", "50/1s burst 50", "50/1s burst 10", "50/1s burst 100"} {
+		b := newBook(t, Options{}, text)
+		demand(t, b, 10*time.Second, 0)
+		if got := b.Status(t0)[0].Spread; got >= 30*ms {
+			t.Errorf("%s: spread %v after ten pressed seconds, want less than 30ms", text, got)
+		}
+	}
+}
+
+func TestThrottledWidensOnlyTheLimitsThatTheAttemptTook(t *testing.T) {
+	l := New([]Rule{ruleOf(t, PerPath, "/a", "10/1s"), ruleOf(t, PerPath, "/b", "10/1s"), ruleOf(t, PerCredential, "", "concurrent:5")}, Options{}, t0)
+	b := l.Book("key", t0)
+	id := mustGrant(t, b, t0, Ask{Paths: l.Paths("/a")}, 1)[0]
+	b.Answered(t0, id)
+	b.Throttled(t0, id, time.Second)
+	for i, want := range []time.Duration{60 * ms, 30 * ms, 5 * ms} {
+		if got := b.Status(t0)[i].Spread; got != want {
+			t.Errorf("spread of rule %d: %v, want %v", i, got, want)
+		}
+	}
+}
+
+// demand takes every permit as soon as it may for a span, each written at once
+// and answered after a time, and returns how many that were. Calls wait all
+// the time.
+func demand(t testing.TB, b *Book, span, answer time.Duration) (n int) {
+	t.Helper()
+	type sent struct {
+		id ID
+		at time.Time
+	}
+	var out []sent
+	ask := Ask{Pressed: t0}
+	for now := t0; now.Before(t0.Add(span)); {
+		if wait, ok := b.Ready(now, &ask); ok {
+			id := b.Grant(now, &ask)
+			b.Written(now, id)
+			out = append(out, sent{id, now.Add(answer)})
+			n++
+		} else {
+			next := wait.At
+			if len(out) > 0 && (next.IsZero() || out[0].at.Before(next)) {
+				next = out[0].at
+			}
+			if !next.After(now) {
+				t.Fatalf("after %v: nothing to wait for", now.Sub(t0))
+			}
+			now = next
+		}
+		for len(out) > 0 && !out[0].at.After(now) {
+			b.Answered(now, out[0].id)
+			b.Accepted(out[0].id)
+			b.End(now, out[0].id)
+			out = out[1:]
+		}
+	}
+	return n
+}
+
+// TestQuotaIsUsedUnderLastingDemand is invariant 2 of the ledger.
+func TestQuotaIsUsedUnderLastingDemand(t *testing.T) {
+	for _, text := range []string{"50/1s", "500/1s", "1/1s", "7/3s", "50/1m", "50/1s fixed", "7/3s fixed", "50/1s burst 10", "50/1s burst 3", "7/3s burst 20"} {
+		for _, strict := range []bool{false, true} {
+			b := newBook(t, Options{Strict: strict}, text)
+			l, d := b.tallies[0].rule.Limit, b.tallies[0].spread.d
+			if strict && l.Kind == limit.Bucket {
+				continue // what is in flight takes from the burst, which may be small
+			}
+			const windows = 25
+			got := demand(t, b, windows*l.Window, d)
+			usage := float64(got) / float64(windows*l.N)
+			if want := 1 - (float64(d)+float64(l.Window)/1000)/float64(l.Window); usage < want {
+				t.Errorf("%s, strict %v: usage %.4f over %d windows, want %.4f", text, strict, usage, windows, want)
+			}
+		}
+	}
+}
+
+func TestAttemptsAreSpacedUnderPressureOnly(t *testing.T) {
+	const gap = 95 * ms // of 10/1s, filling 95 % of the window
+	for _, text := range []string{"10/1s", "10/1s fixed"} {
+		b := newBook(t, Options{}, text)
+		mustGrant(t, b, t0, Ask{}, 3)
+		mustGrant(t, b, t0.Add(499*ms), Ask{Pressed: t0}, 2) // not for long yet
+		now := t0.Add(500 * ms)
+		pressed := Ask{Pressed: t0}
+		mustGrant(t, b, now, pressed, 1)
+		wantWait(t, b, now, pressed, gap-20*ms, text) // a fiftieth is made good
+		mustGrant(t, b, now, Ask{}, 1)                // nobody waits: no gap
+		now = now.Add(gap - 20*ms)
+		mustGrant(t, b, now, pressed, 1)
+		wantWait(t, b, now, pressed, gap, text)
+		late := now.Add(gap + 15*ms)
+		mustGrant(t, b, late, pressed, 1)
+		wantWait(t, b, late, pressed, gap-15*ms, text)
+	}
+	b := newBook(t, Options{}, "10/1s burst 10")
+	mustGrant(t, b, t0.Add(time.Minute), Ask{Pressed: t0}, 10) // a bucket paces itself
+}
+
+func TestAttemptsAreSpacedForTenWindowsAfterThrottled(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	id := mustGrant(t, b, t0, Ask{}, 1)[0]
+	b.Answered(t0, id)
+	b.Throttled(t0, id, 0)
+	b.Accepted(id)
+	b.pause.allowed = 0 // not what this is about
+	b.End(t0, id)
+	now := t0.Add(10*time.Second - 1)
+	mustGrant(t, b, now, Ask{}, 1)
+	wantWait(t, b, now, Ask{}, 75*ms, "10/1s")
+	mustGrant(t, b, now.Add(1), Ask{}, 9)
+}

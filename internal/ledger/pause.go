@@ -1,0 +1,87 @@
+package ledger
+
+import "time"
+
+// pause holds a book back because the upstream said so. It is only ever
+// extended. When it ends, attempts ramp up: one at first, then one more for
+// each answer that is not throttled, which doubles them every round trip.
+type pause struct {
+	until   time.Time
+	strikes int       // pauses in a row
+	since   time.Time // attempts granted before were answered by this pause
+	allowed int       // in flight while ramping up; 0: any number
+	enough  int       // allowed at which the ramp ends
+}
+
+func (p *pause) ready(now time.Time, unanswered int) (time.Time, bool) {
+	switch {
+	case now.Before(p.until):
+		return p.until, false
+	case p.allowed > 0 && unanswered >= p.allowed:
+		return time.Time{}, false
+	}
+	return time.Time{}, true
+}
+
+// idle reports whether the pause is over and its ramp too. Strikes and a ramp
+// that nobody goes on with are forgotten after an hour.
+func (p *pause) idle(now time.Time) bool {
+	if p.strikes > 0 || p.allowed > 0 {
+		return !now.Before(p.until.Add(remembered))
+	}
+	return !now.Before(p.until)
+}
+
+// Strikes returns how many pauses there have been without an answer that was
+// not throttled in between.
+func (b *Book) Strikes() int { return b.pause.strikes }
+
+// Throttled says that the upstream refused an attempt, and pauses the book for
+// at least d. Attempts that were granted before the last pause began tell
+// nothing new: they can only extend it. It returns the end of the pause.
+func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time) {
+	p := &b.pause
+	p.until = later(p.until, now.Add(d))
+	permit := b.permits.get(id)
+	if permit == nil || permit.granted.Before(p.since) {
+		return p.until
+	}
+	p.since = now
+	p.strikes++
+	p.allowed = 1
+	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
+	for i := range permit.holds {
+		permit.holds[i].tally.throttled(now)
+	}
+	return p.until
+}
+
+// rampEnough is how many attempts in flight end a ramp, if there were not more
+// before the pause.
+const rampEnough = 32
+
+// Accepted says that an attempt was answered, and not with a refusal.
+func (b *Book) Accepted(id ID) {
+	p := &b.pause
+	if permit := b.permits.get(id); permit == nil || permit.granted.Before(p.since) {
+		return
+	}
+	p.strikes = 0
+	if p.allowed > 0 {
+		if p.allowed++; p.allowed >= p.enough {
+			p.allowed, p.enough = 0, 0
+		}
+	}
+}
+
+// Pause holds the book back until a moment; an earlier one than that in force
+// changes nothing.
+func (b *Book) Pause(until time.Time) { b.pause.until = later(b.pause.until, until) }
+
+// PausedUntil returns the end of the pause in force; zero if there is none.
+func (b *Book) PausedUntil(now time.Time) time.Time {
+	if now.Before(b.pause.until) {
+		return b.pause.until
+	}
+	return time.Time{}
+}

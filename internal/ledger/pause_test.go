@@ -1,0 +1,147 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPauseIsOnlyExtended(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	b.Pause(t0.Add(3 * time.Second))
+	b.Pause(t0.Add(time.Second))
+	wantWait(t, b, t0, Ask{}, 3*time.Second, "")
+	id := b.Grant(t0, &Ask{})
+	if got := b.Throttled(t0, id, time.Second).Sub(t0); got != 3*time.Second {
+		t.Errorf("a shorter pause ends after %v, want 3s", got)
+	}
+	if got := b.Throttled(t0, id, 5*time.Second).Sub(t0); got != 5*time.Second {
+		t.Errorf("a longer pause ends after %v, want 5s", got)
+	}
+	end := t0.Add(5 * time.Second)
+	if got := b.PausedUntil(end.Add(-1)); !got.Equal(end) {
+		t.Errorf("paused until %v, want %v", got, end)
+	}
+	if got := b.PausedUntil(end); !got.IsZero() {
+		t.Errorf("paused until %v when it is over, want zero", got)
+	}
+	b.End(end, id)
+	mustGrant(t, b, end, Ask{}, 1)
+}
+
+func TestAttemptsGrantedBeforeAPauseDoNotStrikeTwice(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	ids := mustGrant(t, b, t0, Ask{}, 3)
+	for i, id := range ids {
+		now := t0.Add(time.Duration(i+1) * ms)
+		b.Answered(now, id)
+		b.Throttled(now, id, time.Second)
+		b.End(now, id)
+		b.Throttled(now, id, time.Hour) // it has ended: an extension, no strike
+		b.pause.until = now.Add(time.Second)
+	}
+	if b.Strikes() != 1 || b.tallies[0].spread.d != 60*ms {
+		t.Errorf("%d strikes, spread %v, want 1 and 60ms", b.Strikes(), b.tallies[0].spread.d)
+	}
+	now := t0.Add(2 * time.Second)
+	old := ids[0]
+	b.Accepted(old)
+	if b.Strikes() != 1 {
+		t.Error("an attempt from before the pause ended it")
+	}
+	id := mustGrant(t, b, now, Ask{}, 1)[0]
+	b.Answered(now, id)
+	b.Throttled(now, id, time.Second)
+	b.End(now, id)
+	if b.Strikes() != 2 {
+		t.Errorf("%d strikes after a second pause, want 2", b.Strikes())
+	}
+	now = now.Add(time.Second)
+	id = mustGrant(t, b, now, Ask{}, 1)[0]
+	b.Answered(now, id)
+	b.Accepted(id)
+	if b.Strikes() != 0 {
+		t.Errorf("%d strikes after an answer, want 0", b.Strikes())
+	}
+}
+
+// ramped returns a book right after a pause, at the moment it ended.
+func ramped(t *testing.T) (*Book, time.Time) {
+	b := newBook(t, Options{}, "1000/1s")
+	id := mustGrant(t, b, t0, Ask{}, 1)[0]
+	b.Answered(t0, id)
+	b.Throttled(t0, id, time.Minute)
+	b.End(t0, id)
+	return b, t0.Add(time.Minute)
+}
+
+// roundTrip sends as many as may be in flight, spaced or not, and answers them.
+func roundTrip(b *Book, now time.Time, answered bool) int {
+	var ids []ID
+	for len(ids) < 100 {
+		b.tallies[0].pace = pace{}
+		if _, ok := b.Ready(now, &Ask{}); !ok {
+			break
+		}
+		ids = append(ids, b.Grant(now, &Ask{}))
+	}
+	for _, id := range ids {
+		if answered {
+			b.Answered(now, id)
+			b.Accepted(id)
+		}
+		b.End(now, id)
+	}
+	return len(ids)
+}
+
+func TestRampDoublesEachRoundTripAndEnds(t *testing.T) {
+	b, now := ramped(t)
+	for i, want := range []int{1, 2, 4, 8, 16, 100} {
+		if got := roundTrip(b, now, true); got != want {
+			t.Errorf("round trip %d: %d in flight, want %d", i+1, got, want)
+		}
+	}
+}
+
+func TestRampStaysWhileAttemptsEndUnanswered(t *testing.T) {
+	b, now := ramped(t)
+	for range 50 {
+		if got := roundTrip(b, now, false); got != 1 {
+			t.Fatalf("%d in flight, want 1 at a time", got)
+		}
+		id := mustGrant(t, b, now, Ask{}, 1)[0]
+		b.Written(now, id)
+		wantUnknown(t, b, now, Ask{}, "")
+		b.End(now, id)
+	}
+	roundTrip(b, now, true)
+	if got := roundTrip(b, now, true); got < 2 {
+		t.Errorf("%d in flight after an answer, want the ramp to go on", got)
+	}
+}
+
+func TestRampBeginsAnewWhenThrottled(t *testing.T) {
+	b, now := ramped(t)
+	roundTrip(b, now, true)
+	roundTrip(b, now, true)
+	id := mustGrant(t, b, now, Ask{}, 1)[0]
+	b.Answered(now, id)
+	b.Throttled(now, id, time.Second)
+	b.End(now, id)
+	if got := roundTrip(b, now.Add(time.Second), true); got != 1 {
+		t.Errorf("%d in flight after the second pause, want 1", got)
+	}
+}
+
+func TestRampIsAsLongAsTrafficWasWide(t *testing.T) {
+	b := newBook(t, Options{}, "1000/1s")
+	ids := mustGrant(t, b, t0, Ask{}, 41)
+	b.Answered(t0, ids[0])
+	b.Throttled(t0, ids[0], time.Minute)
+	for _, id := range ids {
+		b.End(t0, id)
+	}
+	if b.pause.enough != 80 {
+		t.Errorf("the ramp ends at %d in flight, want twice the 40 that were unanswered", b.pause.enough)
+	}
+}

@@ -1,0 +1,109 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// ID names a permit of a book. It stays harmless after the permit has ended.
+type ID struct{ slot, generation uint32 }
+
+type state uint8
+
+const (
+	granted  state = iota // in flight
+	written               // the upstream counts it within its spread
+	answered              // the upstream has counted it
+)
+
+// permit is the right to send one attempt.
+type permit struct {
+	generation uint32
+	inUse      bool
+	state      state
+	granted    time.Time
+	holds      []hold
+}
+
+// hold is what a permit takes from one limit.
+type hold struct {
+	tally   *tally
+	weight  int64
+	counted bool
+	span    limit.Span // once written
+}
+
+// count says that the upstream counts the weight within s. A later word
+// corrects an earlier one, but only to sooner.
+func (h *hold) count(now time.Time, s limit.Span) {
+	m := h.tally.meter
+	switch {
+	case h.tally.rule.Limit.Kind == limit.Concurrent:
+	case !h.counted:
+		m.Take(now, -h.weight)
+		m.Count(now, s, h.weight)
+		h.counted, h.span = true, s
+	case s.To.Before(h.span.To):
+		m.Move(now, h.span, s, h.weight)
+		h.span = s
+	}
+}
+
+func (h *hold) settle(now time.Time, weight int64) {
+	d := weight - h.weight
+	h.weight = weight
+	if h.counted {
+		h.tally.meter.Count(now, h.span, d)
+	} else {
+		h.tally.meter.Take(now, d)
+	}
+}
+
+func (h *hold) end(now time.Time) {
+	if !h.counted {
+		h.tally.meter.Take(now, -h.weight)
+	}
+}
+
+// permits keeps the permits of a book. Slots are used again, so that a permit
+// costs no memory of its own.
+type permits struct {
+	slots      []permit
+	free       []uint32
+	open       int
+	unanswered int
+}
+
+func (ps *permits) add(now time.Time) (ID, *permit) {
+	var slot uint32
+	if n := len(ps.free); n > 0 {
+		slot = ps.free[n-1]
+		ps.free = ps.free[:n-1]
+	} else {
+		slot = uint32(len(ps.slots))
+		ps.slots = append(ps.slots, permit{})
+	}
+	p := &ps.slots[slot]
+	*p = permit{generation: p.generation + 1, inUse: true, granted: now, holds: p.holds[:0]}
+	ps.open++
+	ps.unanswered++
+	return ID{slot, p.generation}, p
+}
+
+// get returns nil for a permit that has ended.
+func (ps *permits) get(id ID) *permit {
+	if int(id.slot) >= len(ps.slots) {
+		return nil
+	}
+	if p := &ps.slots[id.slot]; p.inUse && p.generation == id.generation {
+		return p
+	}
+	return nil
+}
+
+func (ps *permits) remove(id ID) {
+	ps.slots[id.slot].inUse = false
+	ps.free = append(ps.free, id.slot)
+	ps.open--
+}

@@ -1,0 +1,19 @@
+package ledger
+
+import "time"
+
+// Status is how a rule stands in a book.
+type Status struct {
+	Rule   Rule
+	Used   int64
+	Spread time.Duration
+}
+
+// Status returns how each rule stands.
+func (b *Book) Status(now time.Time) []Status {
+	s := make([]Status, len(b.tallies))
+	for i, t := range b.tallies {
+		s[i] = Status{Rule: t.rule, Used: t.meter.Used(now), Spread: t.spread.d}
+	}
+	return s
+}

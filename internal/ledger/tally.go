@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// tally is one rule as it stands in a book: what is counted, how late attempts
+// may be counted, and how far apart they are kept.
+type tally struct {
+	rule    Rule
+	text    string // of the limit, as configured
+	pathBit uint64 // of a PerPath rule: its bit in Ask.Paths
+	meter   limit.Meter
+	spread  spread
+	pace    pace
+}
+
+func newTally(r Rule, now time.Time) *tally {
+	t := &tally{rule: r, text: r.Limit.String(), spread: newSpread(r.Limit.Window)}
+	t.meter = limit.NewMeter(r.Limit, now, t.spread.max())
+	t.meter.SetSpread(t.spread.d)
+	return t
+}
+
+// adopt takes the tally that counts for r out of old, or makes a fresh one.
+func adopt(old []*tally, r Rule, now time.Time) *tally {
+	for i, t := range old {
+		if t != nil && t.rule.same(r) {
+			old[i] = nil
+			t.rule, t.text = r, r.Limit.String()
+			t.meter.Resize(r.Limit)
+			return t
+		}
+	}
+	return newTally(r, now)
+}
+
+func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Time, bool) {
+	at, known := t.meter.Ready(now, w, keep)
+	if known && t.spaced(now, pressed) {
+		at = later(at, t.pace.next)
+	}
+	return at, known
+}
+
+func (t *tally) grant(now time.Time, w int64, pressed time.Time) {
+	t.meter.Take(now, w)
+	if t.rule.Limit.Kind == limit.Concurrent {
+		return
+	}
+	if t.spaced(now, pressed) {
+		t.pace.passed(now, w, &t.rule.Limit)
+	}
+	most := t.rule.Limit.Capacity()
+	if t.spread.quiet(now, t.meter.Used(now) >= most-most/10) {
+		t.meter.SetSpread(t.spread.d)
+	}
+}
+
+// spaced reports whether attempts are kept apart: under lasting pressure, and
+// for a while after a burst was throttled. Pressure lasts when calls have been
+// waiting for half a window: a burst into an idle quota leaves at once, and
+// what it leaves over is spread over the next window.
+func (t *tally) spaced(now, pressed time.Time) bool {
+	switch t.rule.Limit.Kind {
+	case limit.Sliding, limit.Fixed:
+		return now.Before(t.pace.until) || !pressed.IsZero() && now.Sub(pressed) >= t.rule.Limit.Window/2
+	}
+	return false
+}
+
+// throttled says that the upstream refused an attempt although there was room.
+func (t *tally) throttled(now time.Time) {
+	if t.rule.Limit.Kind == limit.Concurrent {
+		return
+	}
+	t.spread.widen(now)
+	t.meter.SetSpread(t.spread.d)
+	t.pace.until = now.Add(spacedFor * t.rule.Limit.Window)
+}
+
+// idle reports whether a fresh tally would do as well.
+func (t *tally) idle(now time.Time) bool {
+	return t.meter.Used(now) == 0 && !now.Before(t.pace.until) && !now.Before(t.spread.floorUntil)
+}
+
+// spacedFor is for how many windows attempts are kept apart after a throttled
+// answer: the upstream may have a bucket smaller than the window.
+const spacedFor = 10
+
+// pace keeps attempts apart, so that a window's quota does not leave in one
+// burst: lower p99, kinder to the upstream, and safe with those that enforce a
+// minute's quota by the second.
+type pace struct {
+	next  time.Time // earliest moment of the next attempt
+	until time.Time // attempts are kept apart until then, pressure or not
+}
+
+// passed takes the gap of a weight that starts now. Gaps fill 95 % of the
+// window: what the meter gives back late never has to be made up. Timers that
+// fire late are made good, up to a fiftieth of a window.
+func (p *pace) passed(now time.Time, w int64, l *limit.Limit) {
+	gap := time.Duration(float64(l.Window) * 0.95 * float64(w) / float64(l.N))
+	p.next = later(p.next, now.Add(-l.Window/50)).Add(gap)
+}
