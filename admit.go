@@ -1,0 +1,117 @@
+package headgate
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// admit waits for a permit. If the upstream has none to give while its breaker
+// is open or its line is full, the call goes on to the fallbacks.
+func (c *call) admit() error {
+	c.began = time.Now()
+	err := c.admitAnywhere()
+	c.inLine = time.Since(c.began)
+	c.waited += c.inLine
+	if err != nil {
+		return err
+	}
+	c.attempts++
+	c.tried++
+	c.upstream = c.waiter.upstream // another one if it was reloaded while the call waited
+	return nil
+}
+
+func (c *call) admitAnywhere() error {
+	c.upstream = c.gate.current(c.upstream)
+	first, tried := c.upstream, c.tried
+	elsewhere := len(first.fallback) > 0
+	err := c.admitTo(elsewhere)
+	if !elsewhere || !goesElsewhere(err) {
+		return err
+	}
+	waited := c.waiter.waited
+	if taken, e := c.admitElsewhere(first); taken {
+		return e
+	}
+	c.moveTo(first)
+	c.tried, c.waiter.waited = tried, waited
+	if !errors.Is(err, ErrBreakerOpen) {
+		return err
+	}
+	return c.admitTo(false) // nobody takes it: perhaps the first is worth waiting for
+}
+
+// admitElsewhere asks the fallbacks of an upstream, and theirs. It is false if
+// all of them refuse.
+func (c *call) admitElsewhere(u *upstream) (taken bool, err error) {
+	for _, name := range u.fallback {
+		next := c.gate.upstream(name)
+		if next == nil {
+			continue // a reload took it away
+		}
+		c.moveTo(next)
+		err := c.admitTo(true)
+		if refused := (*RefusedError)(nil); !errors.As(err, &refused) {
+			return true, err
+		}
+		if taken, err := c.admitElsewhere(next); taken {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// moveTo turns the call to another upstream.
+func (c *call) moveTo(u *upstream) {
+	c.upstream, c.tried, c.backoff = u, 0, 0
+	c.waiter = waiter{ready: c.waiter.ready}
+}
+
+// admitTo waits for a permit of the upstream that the call has turned to.
+func (c *call) admitTo(elsewhere bool) error {
+	u, w := c.upstream, &c.waiter
+	w.upstream = u
+	w.keys = u.keys
+	if len(w.keys) == 0 {
+		w.keys = []string{passedThrough(c.req.Header)}
+	}
+	w.path = c.req.URL.Path
+	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength)
+	w.deadline = c.permitBy(c.began)
+	w.elsewhere = elsewhere
+	w.final = c.tried+1 >= u.policy.Attempts
+	e := &w.entry // joining once more it keeps its place, so it is not made anew
+	e.Client, e.Weight, e.Priority = c.caller.Name, c.caller.Weight, c.caller.Priority
+	e.Bytes = c.req.ContentLength
+	e.Arrived = c.entered
+	e.Value = w
+	return u.desk.admit(c.req.Context(), w, c.tried > 0)
+}
+
+// goesElsewhere says whether a refusal is one that another upstream may not
+// have.
+func goesElsewhere(err error) bool {
+	return errors.Is(err, ErrBreakerOpen) || errors.Is(err, ErrLineFull)
+}
+
+// hold waits until a moment, outside the line, in the name of a call that will
+// be repeated.
+func (c *call) hold(until time.Time) error {
+	d := time.Until(until)
+	if d <= 0 {
+		return nil
+	}
+	started := time.Now()
+	defer func() { c.waited += time.Since(started) }()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.gate.closed:
+		return ErrClosed
+	case <-c.req.Context().Done():
+		return context.Cause(c.req.Context())
+	}
+}

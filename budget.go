@@ -1,0 +1,37 @@
+package headgate
+
+import (
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate/internal/retry"
+)
+
+// budget is a retry budget that many calls draw on.
+type budget struct {
+	mu sync.Mutex
+	b  *retry.Budget
+}
+
+func newBudget(share float64) *budget { return &budget{b: retry.NewBudget(share)} }
+
+// attempt says that an attempt is sent.
+func (b *budget) attempt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Attempt(time.Now())
+}
+
+// draw takes one retry and returns the earliest moment at which it may be made.
+// It is false if that is after the deadline; then nothing was taken.
+func (b *budget) draw(deadline time.Time) (at time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	at = b.b.When(now)
+	if !deadline.IsZero() && at.After(deadline) {
+		return at, false
+	}
+	b.b.Draw(now)
+	return at, true
+}

@@ -1,0 +1,320 @@
+package headgate
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate/internal/breaker"
+	"github.com/headgate/headgate/internal/ledger"
+	"github.com/headgate/headgate/internal/line"
+)
+
+// desk is where the calls of one quota wait and are let through. One lock
+// guards the line, the ledger and the breakers, so that a permit is taken from
+// all of them or from none. Nothing is done under it but arithmetic.
+type desk struct {
+	mu struct {
+		sync.Mutex
+		line    *line.Line
+		ledger  *ledger.Ledger
+		names   map[string]bool // of the upstreams in front of it, ever
+		joined  bool            // seats may share limits
+		seats   map[seatKey]*seat
+		sweepAt int       // seats at which unused ones are looked for
+		lanes   uint64    // last number given to a seat
+		pressed time.Time // since when calls have been waiting without a break; zero: none is
+		held    held      // serveLocked's own, between its calls
+		alarm   *time.Timer
+		rings   time.Time // when alarm is due; zero: it is not set
+		closed  bool
+	}
+}
+
+// grant is a permit, of the ledger and of the breaker.
+type grant struct {
+	id     ledger.ID
+	ticket breaker.Ticket
+}
+
+// waiter is a call in front of a desk. While it is in line the desk's lock
+// guards it.
+type waiter struct {
+	entry     line.Entry
+	upstream  *upstream
+	keys      []string // the credentials it may use, as the desk names them
+	path      string
+	seat      *seat
+	ask       ledger.Ask
+	deadline  time.Time // for the permit; zero: none
+	elsewhere bool      // it has somewhere else to go while the breaker is open
+	waited    bool      // it has been in line
+	final     bool      // it would be the call's last attempt
+	ready     chan struct{}
+
+	// Set by the desk before ready is told.
+	grant grant
+	err   error
+}
+
+func newDesk() *desk {
+	d := &desk{}
+	d.mu.names = make(map[string]bool)
+	d.mu.seats = make(map[seatKey]*seat)
+	d.mu.sweepAt = seatsKept
+	d.mu.held.last = make(map[*ledger.Book]int)
+	return d
+}
+
+// configure puts rules and bounds in force. Counts, line and pauses stay; those
+// who wait are measured by the new rules.
+func (d *desk) configure(u *upstream) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if d.mu.ledger == nil {
+		d.mu.ledger = ledger.New(u.rules, u.ledgerOptions, now)
+		d.mu.line = line.New(u.bounds)
+	} else {
+		d.mu.ledger.Configure(u.rules, u.ledgerOptions, now)
+		d.mu.line.SetBounds(u.bounds)
+	}
+	d.mu.names[u.name] = true
+	d.mu.joined = len(d.mu.names) > 1
+	for _, r := range u.rules {
+		d.mu.joined = d.mu.joined || r.Scope == ledger.PerUpstream
+	}
+	for key, s := range d.mu.seats {
+		if key.upstream == u.name {
+			s.breaker.Configure(u.breaker)
+		}
+	}
+	for e := range d.mu.line.All() {
+		w := e.Value.(*waiter)
+		if w.upstream.name == u.name {
+			w.adopt(u)
+		}
+		d.moveLocked(now, w)
+		if limit := w.seat.book.TooHeavy(&w.ask); limit != "" {
+			d.refuseLocked(w, &RefusedError{Upstream: w.upstream.name, Limit: limit, Err: ErrTooHeavy})
+		}
+	}
+	d.serveLocked(now)
+}
+
+// adopt has a call that waits go by another configuration of its upstream.
+func (w *waiter) adopt(u *upstream) {
+	if len(w.upstream.keys) > 0 && len(u.keys) > 0 {
+		w.keys = u.keys
+	}
+	w.upstream = u
+}
+
+// moveLocked finds a place once more for a call that is in line. Its turn among
+// those it then waits with is by its arrival.
+func (d *desk) moveLocked(now time.Time, w *waiter) {
+	d.mu.line.Leave(&w.entry)
+	w.seat.waiting--
+	d.placeLocked(now, w)
+	d.mu.line.Rejoin(now, &w.entry)
+	w.seat.waiting++
+}
+
+// admit blocks until w has a permit, is refused, or gives up. back says that w
+// has been let through before: it keeps its place, and the line's bounds are
+// not held against it.
+func (d *desk) admit(ctx context.Context, w *waiter, back bool) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if w.ready == nil {
+		w.ready = make(chan struct{}, 1)
+	}
+	w.err = nil
+	if granted, err := d.enter(w, back); granted || err != nil {
+		return err
+	}
+	var late <-chan time.Time
+	if end, ok := ctx.Deadline(); !w.deadline.IsZero() && (!ok || w.deadline.Before(end)) {
+		timer := time.NewTimer(time.Until(w.deadline))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-w.ready:
+		return w.err
+	case <-late:
+		return d.expire(w)
+	case <-ctx.Done():
+		d.leave(w)
+		return context.Cause(ctx)
+	}
+}
+
+// enter lets w through, or puts it in line, or refuses it. If it returns false
+// and nil, w.ready will be told.
+func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now() // under the lock: moments never go back
+	if d.mu.closed {
+		return false, ErrClosed
+	}
+	if w.entry.Arrived.IsZero() {
+		w.entry.Arrived = now
+	}
+	d.placeLocked(now, w)
+	if limit := w.seat.book.TooHeavy(&w.ask); limit != "" {
+		return false, &RefusedError{Upstream: w.upstream.name, Limit: limit, Err: ErrTooHeavy}
+	}
+	if d.mu.line.Len() == 0 {
+		if g, _, ok := d.takeLocked(now, w); ok {
+			w.grant = g
+			return true, nil
+		}
+	}
+	if err := d.hopelessLocked(now, w, back); err != nil {
+		return false, err
+	}
+	var full bool
+	if back {
+		d.mu.line.Rejoin(now, &w.entry)
+	} else if full = d.mu.line.Join(now, &w.entry) != nil; full {
+		// It may yet need none of what the others wait for.
+		d.mu.line.Rejoin(now, &w.entry)
+	}
+	w.seat.waiting++
+	w.waited = true
+	if d.mu.pressed.IsZero() {
+		d.mu.pressed = now
+	}
+	d.serveLocked(now)
+	select {
+	case <-w.ready:
+		return w.err == nil, w.err
+	default:
+	}
+	if full {
+		retry := d.forecastLocked(now, w).At
+		d.leaveLocked(w)
+		return false, &RefusedError{Upstream: w.upstream.name, RetryAt: retry, Err: ErrLineFull}
+	}
+	return false, nil
+}
+
+// hopelessLocked says no to a call that would wait in vain. An upstream that
+// throttles is worth waiting for; one that fails is left alone, and new calls
+// are told so at once.
+func (d *desk) hopelessLocked(now time.Time, w *waiter, back bool) error {
+	open := w.seat.breaker.Until(now)
+	failing := !back && !w.waited && w.seat.breaker.Cause() != breaker.ByThrottling
+	if !open.IsZero() && (failing || w.elsewhere || !w.deadline.IsZero() && open.After(w.deadline)) {
+		return &RefusedError{Upstream: w.upstream.name, RetryAt: open, Err: ErrBreakerOpen}
+	}
+	if w.deadline.IsZero() {
+		return nil
+	}
+	if f := d.forecastLocked(now, w); f.At.After(w.deadline) {
+		return &RefusedError{Upstream: w.upstream.name, Limit: f.Limit, RetryAt: f.At, Err: ErrDeadline}
+	}
+	return nil
+}
+
+// forecastLocked returns a moment before which w cannot be let through.
+func (d *desk) forecastLocked(now time.Time, w *waiter) ledger.Wait {
+	f := w.seat.book.Forecast(now, &w.ask, d.mu.line.Ahead(now, &w.entry))
+	if until := w.seat.breaker.Until(now); until.After(f.At) && !w.elsewhere {
+		f = ledger.Wait{At: until}
+	}
+	return f
+}
+
+// earliest returns a moment before which w, which comes back, cannot be let
+// through.
+func (d *desk) earliest(w *waiter) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.placeLocked(now, w)
+	return d.forecastLocked(now, w).At
+}
+
+// leave takes a call that gives up out of the line. If it has been let through
+// in the meantime, its permit goes back.
+func (d *desk) leave(w *waiter) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if !d.leaveLocked(w) {
+		<-w.ready
+		if w.err == nil {
+			d.endLocked(now, w.seat, w.grant)
+		}
+	}
+	d.serveSeatLocked(now, w.seat) // those behind move up
+}
+
+// expire takes a call out of the line whose deadline has come, unless it has
+// been let through in the meantime.
+func (d *desk) expire(w *waiter) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	f := d.forecastLocked(now, w)
+	if !d.leaveLocked(w) {
+		<-w.ready
+		return w.err
+	}
+	d.serveSeatLocked(now, w.seat)
+	return &RefusedError{Upstream: w.upstream.name, Limit: f.Limit, RetryAt: f.At, Err: ErrDeadline}
+}
+
+// leaveLocked is false if w is not in line any more.
+func (d *desk) leaveLocked(w *waiter) bool {
+	if !d.mu.line.Leave(&w.entry) {
+		return false
+	}
+	w.seat.waiting--
+	if d.mu.line.Len() == 0 {
+		d.mu.pressed = time.Time{}
+	}
+	return true
+}
+
+// refuseLocked takes a call that waits out of the line, and tells it why.
+func (d *desk) refuseLocked(w *waiter, err error) {
+	d.leaveLocked(w)
+	w.err = err
+	w.ready <- struct{}{} // has room for it
+}
+
+// busy says whether anything of the desk would be lost with it.
+func (d *desk) busy() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	for _, s := range d.mu.seats {
+		if !s.unused(now) {
+			return true
+		}
+		for _, l := range s.book.Status(now) {
+			if l.Used != 0 {
+				return true // of limits that all credentials share
+			}
+		}
+	}
+	return false
+}
+
+// close refuses everyone who waits, and everyone who comes.
+func (d *desk) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.closed = true
+	if d.mu.alarm != nil {
+		d.mu.alarm.Stop()
+	}
+	for e := range d.mu.line.All() {
+		d.refuseLocked(e.Value.(*waiter), ErrClosed)
+	}
+}

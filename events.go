@@ -1,0 +1,117 @@
+package headgate
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/breaker"
+	"github.com/headgate/headgate/internal/dialect"
+)
+
+// Events are called as a call passes, on its own goroutine and with no lock
+// held; a slow one slows the call. Nil fields are skipped.
+type Events struct {
+	CallEnded      func(CallEnded)
+	AttemptEnded   func(AttemptEnded)
+	Waited         func(Waited)
+	Retried        func(Retried)
+	Paused         func(Paused)
+	BreakerChanged func(BreakerChanged)
+}
+
+// Outcomes of a call, as CallEnded tells them.
+const (
+	OutcomeOK          = "ok"          // the upstream answered, and not with an error
+	OutcomeThrottled   = "throttled"   // attempts were used up, the last one throttled
+	OutcomeOverloaded  = "overloaded"  // attempts were used up, the last one overloaded; or the answer broke off
+	OutcomeFatal       = "fatal"       // the upstream said that repeating cannot help
+	OutcomeRefused     = "refused"     // never sent: line full, deadline, breaker, too heavy
+	OutcomeUnreachable = "unreachable" // every attempt failed below HTTP
+	OutcomeCancelled   = "cancelled"   // the caller went away, or its request body broke off
+)
+
+// CallEnded says how a call ended: for an answer at its last byte.
+type CallEnded struct {
+	Upstream, Client string
+	Outcome          string
+	Attempts         int
+	Status           int           // of the answer passed on; 0 if there was none
+	Waited           time.Duration // in line, all attempts together
+	Took             time.Duration // from entering to the end
+	Err              error         // what the caller got instead of an answer, or of its end
+}
+
+// AttemptEnded says what the upstream answered to one attempt.
+type AttemptEnded struct {
+	Upstream, Client string
+	Attempt          int // from 1
+	Status           int // 0 if there was no answer
+	Reading          dialect.Reading
+	Took             time.Duration // from permit to answer
+	Err              error
+}
+
+// Waited says how long an attempt stood in line before its permit. It is told
+// for attempts that did not wait too, with Took 0.
+type Waited struct {
+	Upstream, Client string
+	Took             time.Duration
+}
+
+// Retried says that a call gets another attempt, and why.
+type Retried struct {
+	Upstream, Client string
+	Attempt, Of      int           // the attempt that failed, and how many there may be
+	Delay            time.Duration // until the next one may start; the line may add to it
+	Reason           string        // the reading's own words, or the error's
+	Status           int           // 0 if there was no answer
+	RetryAfter       string        // the field as the upstream sent it; "" if it did not
+	RequestID        string        // as the upstream named the attempt; "" if it did not
+}
+
+// Paused says that nothing more is sent to a credential until a moment. It is
+// told when a pause begins, and when it is extended.
+type Paused struct {
+	Upstream   string
+	Credential string // a short hash, never the credential itself; "" if calls carry none
+	Until      time.Time
+	Reason     string
+}
+
+// BreakerChanged says that a circuit breaker changed its state.
+type BreakerChanged struct {
+	Upstream   string
+	Credential string // as in Paused
+	State      breaker.State
+	Until      time.Time // of an open one: when it lets a probe through
+	Reason     string
+}
+
+// news tells what a desk learned from an attempt's end.
+func (e *Events) news(u *upstream, s *seat, n news, why func() string) {
+	if !n.paused.IsZero() && e.Paused != nil {
+		e.Paused(Paused{Upstream: u.name, Credential: s.credential, Until: n.paused, Reason: why()})
+	}
+	if n.changed && e.BreakerChanged != nil {
+		e.BreakerChanged(BreakerChanged{
+			Upstream: u.name, Credential: s.credential, State: n.state, Until: n.until, Reason: why(),
+		})
+	}
+}
+
+func (e *Events) callEnded(x CallEnded) {
+	if e.CallEnded != nil {
+		e.CallEnded(x)
+	}
+}
+
+func (e *Events) attemptEnded(x AttemptEnded) {
+	if e.AttemptEnded != nil {
+		e.AttemptEnded(x)
+	}
+}
+
+func (e *Events) waited(x Waited) {
+	if e.Waited != nil {
+		e.Waited(x)
+	}
+}

@@ -1,0 +1,165 @@
+package headgate
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/breaker"
+)
+
+// verdict is what an answer means to the desk.
+type verdict struct {
+	outcome breaker.Outcome
+	told    bool                            // the answer itself asked for the pause
+	pause   func(strikes int) time.Duration // of a throttled answer, the strikes-th in a row
+}
+
+// news is what others may want to hear of a report.
+type news struct {
+	paused  time.Time // end of the pause, if the report began or extended one
+	changed bool      // the breaker changed its state, to:
+	state   breaker.State
+	until   time.Time // of an open one
+}
+
+// written says that the attempt was handed to its connection.
+func (d *desk) written(s *seat, g grant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	s.book.Written(now, g.id)
+	d.serveSeatLocked(now, s)
+}
+
+// answered says that the attempt was answered, and how.
+func (d *desk) answered(s *seat, g grant, v verdict) news {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	n := d.answeredLocked(now, s, g, v)
+	d.serveSeatLocked(now, s)
+	return n
+}
+
+// finish is answered and end in one step. It does nothing for a permit that has
+// ended.
+func (d *desk) finish(s *seat, g grant, v verdict) news {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.book.Ended(g.id) {
+		return news{}
+	}
+	now := time.Now()
+	n := d.answeredLocked(now, s, g, v)
+	d.endLocked(now, s, g)
+	d.serveSeatLocked(now, s)
+	return n
+}
+
+func (d *desk) answeredLocked(now time.Time, s *seat, g grant, v verdict) (n news) {
+	s.book.Answered(now, g.id)
+	switch v.outcome {
+	case breaker.Throttled:
+		n.paused = pauseFor(now, s, g, v)
+	case breaker.Success:
+		s.book.Accepted(g.id)
+	}
+	d.reportLocked(now, s, g, v.outcome, &n)
+	return n
+}
+
+// pauseFor holds the seat back after a throttled answer. It returns the pause's
+// end, zero if it stays as it was. Attempts that were let through before a
+// pause tell nothing new by being throttled too: only what their answers ask
+// for can extend it.
+func pauseFor(now time.Time, s *seat, g grant, v verdict) time.Time {
+	before, strikes := s.book.PausedUntil(now), s.book.Strikes()
+	s.book.Throttled(now, g.id, 0)
+	if s.book.Strikes() > strikes || v.told {
+		s.book.Pause(now.Add(v.pause(strikes + 1)))
+	}
+	if until := s.book.PausedUntil(now); until.After(before) {
+		return until
+	}
+	return time.Time{}
+}
+
+// failed says that the attempt ended without an answer. sent is false if
+// nothing of it can have reached the upstream; its permit then goes back.
+// cancelled says that it was not the upstream's fault.
+func (d *desk) failed(s *seat, g grant, sent, cancelled bool) (n news) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.book.Ended(g.id) {
+		return n
+	}
+	now := time.Now()
+	if sent {
+		s.book.Written(now, g.id)
+	}
+	if !cancelled {
+		d.reportLocked(now, s, g, breaker.Failed, &n)
+	}
+	d.endLocked(now, s, g)
+	d.serveSeatLocked(now, s)
+	return n
+}
+
+// reportLocked tells the breaker, and those who wait for the seat what a pause
+// or an open breaker means to them.
+func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, n *news) {
+	n.changed = s.breaker.Report(now, g.ticket, o)
+	n.state, n.until = s.breaker.State(now), s.breaker.Until(now)
+	if !n.paused.IsZero() || n.changed && !n.until.IsZero() {
+		d.disperseLocked(now, s)
+	}
+}
+
+// disperseLocked looks at those who wait for a seat that has just been paused
+// or whose breaker has opened: other credentials may be free, other upstreams
+// may be open, and who cannot be let through in time is told so.
+func (d *desk) disperseLocked(now time.Time, s *seat) {
+	if s.waiting == 0 {
+		return
+	}
+	for e := range d.mu.line.All() {
+		w := e.Value.(*waiter)
+		if w.seat != s {
+			continue
+		}
+		if len(w.keys) > 1 {
+			d.moveLocked(now, w)
+		}
+		paused, open := w.seat.book.PausedUntil(now), w.seat.breaker.Until(now)
+		late := func(t time.Time) bool { return !w.deadline.IsZero() && t.After(w.deadline) }
+		switch {
+		case !open.IsZero() && (w.elsewhere || late(open)):
+			d.refuseLocked(w, &RefusedError{Upstream: w.upstream.name, RetryAt: open, Err: ErrBreakerOpen})
+		case late(paused):
+			d.refuseLocked(w, &RefusedError{Upstream: w.upstream.name, RetryAt: paused, Err: ErrDeadline})
+		}
+	}
+	d.serveLocked(now)
+}
+
+// end gives back what the attempt still holds. A second end does nothing.
+func (d *desk) end(s *seat, g grant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.endLocked(now, s, g)
+	d.serveSeatLocked(now, s)
+}
+
+func (d *desk) endLocked(now time.Time, s *seat, g grant) {
+	s.book.End(now, g.id)
+	s.breaker.Cancel(now, g.ticket) // does nothing if an outcome was reported
+}
+
+// settle corrects what the attempt weighs.
+func (d *desk) settle(s *seat, g grant, actual Cost) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	s.book.Settle(now, g.id, actual)
+	d.serveSeatLocked(now, s)
+}

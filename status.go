@@ -1,0 +1,123 @@
+package headgate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/headgate/headgate/internal/ledger"
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// Status is how a gate stands at a moment.
+type Status struct {
+	Upstreams []UpstreamStatus `json:"upstreams"` // by name
+}
+
+// UpstreamStatus is how an upstream stands.
+type UpstreamStatus struct {
+	Name        string             `json:"name"`
+	URL         string             `json:"url"`
+	Dialect     string             `json:"dialect"`
+	InFlight    int                `json:"in_flight"` // permits that have not ended
+	Line        LineStatus         `json:"line"`
+	Credentials []CredentialStatus `json:"credentials"` // those in use
+}
+
+// LineStatus is how a waiting line stands. Upstreams of one quota share it.
+type LineStatus struct {
+	Length    int   `json:"length"`
+	MaxLength int   `json:"max_length"`
+	Bytes     int64 `json:"bytes"`
+}
+
+// CredentialStatus is how a credential of an upstream stands.
+type CredentialStatus struct {
+	Credential  string        `json:"credential"` // a name, never the credential itself; "" if calls carry none
+	PausedUntil *time.Time    `json:"paused_until,omitempty"`
+	Breaker     string        `json:"breaker"` // closed, open or half-open
+	Waiting     int           `json:"waiting"`
+	InFlight    int           `json:"in_flight"`
+	Limits      []LimitStatus `json:"limits"`
+}
+
+// LimitStatus is how a limit stands.
+type LimitStatus struct {
+	Limit    string  `json:"limit"` // as configured
+	Scope    string  `json:"scope"` // credential, upstream or path:/prefix*
+	Used     int64   `json:"used"`  // at this moment, in flight included
+	Max      int64   `json:"max"`
+	SpreadMS float64 `json:"spread_ms"` // the arrival spread in force; 0 for concurrent limits
+}
+
+// Status returns how the gate stands.
+func (g *Gate) Status() Status {
+	var s Status
+	for _, u := range *g.upstreams.Load() {
+		s.Upstreams = append(s.Upstreams, u.status())
+	}
+	slices.SortFunc(s.Upstreams, func(a, b UpstreamStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+func (u *upstream) status() UpstreamStatus {
+	s := UpstreamStatus{Name: u.name, Dialect: "auto", Credentials: []CredentialStatus{}}
+	if u.base != nil {
+		s.URL = u.base.Redacted()
+	}
+	if u.dialect != nil {
+		s.Dialect = u.dialect.Name()
+	}
+	d := u.desk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	s.Line = LineStatus{Length: d.mu.line.Len(), MaxLength: u.bounds.MaxLength, Bytes: d.mu.line.Bytes()}
+	for key, seat := range d.mu.seats {
+		if key.upstream == u.name {
+			c := seat.statusLocked(now)
+			s.InFlight += c.InFlight
+			s.Credentials = append(s.Credentials, c)
+		}
+	}
+	slices.SortFunc(s.Credentials, func(a, b CredentialStatus) int { return cmp.Compare(a.Credential, b.Credential) })
+	return s
+}
+
+func (s *seat) statusLocked(now time.Time) CredentialStatus {
+	c := CredentialStatus{
+		Credential: s.credential,
+		Breaker:    s.breaker.State(now).String(),
+		Waiting:    s.waiting,
+		InFlight:   s.book.InFlight(),
+		Limits:     []LimitStatus{},
+	}
+	if until := s.book.PausedUntil(now); !until.IsZero() {
+		c.PausedUntil = &until
+	}
+	for _, l := range s.book.Status(now) {
+		most := l.Rule.Limit.N
+		if l.Rule.Limit.Kind == limit.Bucket {
+			most = l.Rule.Limit.Burst
+		}
+		c.Limits = append(c.Limits, LimitStatus{
+			Limit:    l.Rule.Limit.String(),
+			Scope:    scopeText(l.Rule),
+			Used:     l.Used,
+			Max:      most,
+			SpreadMS: float64(l.Spread) / float64(time.Millisecond),
+		})
+	}
+	return c
+}
+
+func scopeText(r ledger.Rule) string {
+	switch r.Scope {
+	case ledger.PerUpstream:
+		return "upstream"
+	case ledger.PerPath:
+		return "path:" + r.Path
+	default:
+		return "credential"
+	}
+}

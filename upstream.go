@@ -1,0 +1,244 @@
+package headgate
+
+import (
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/breaker"
+	"github.com/headgate/headgate/internal/dialect"
+	"github.com/headgate/headgate/internal/ledger"
+	"github.com/headgate/headgate/internal/limit"
+	"github.com/headgate/headgate/internal/line"
+	"github.com/headgate/headgate/internal/retry"
+)
+
+// upstream is an upstream as one configuration has it. It never changes; a
+// reload makes another. What outlives it hangs on the desk.
+type upstream struct {
+	name     string
+	base     *url.URL // nil: requests say where they go
+	send     http.RoundTripper
+	traces   bool // send calls httptrace hooks
+	desk     *desk
+	dialect  dialect.Dialect // nil: by host and answer
+	fallback []string
+
+	credentials []config.Credential
+	keys        []string // of the configured credentials, as the desk names them
+
+	rules         []ledger.Rule
+	ledgerOptions ledger.Options
+	countsTokens  bool
+	urgent        [2]int // priorities, both included, that the reserve is for
+	bounds        line.Bounds
+	maxWait       time.Duration
+	breaker       breaker.Config
+	policy        retry.Policy
+	budget        *budget
+	budgetShare   float64
+	timeout       config.Timeout
+}
+
+// newUpstream builds an upstream from a configuration with its defaults filled
+// in. Its desk and budget are set by the caller.
+func newUpstream(name string, c config.Upstream, send http.RoundTripper) (*upstream, error) {
+	u := &upstream{
+		name:     name,
+		send:     send,
+		fallback: c.Fallback,
+		bounds:   line.Bounds{MaxLength: c.Line.MaxLength, MaxBytes: int64(c.Line.MaxBytes)},
+		maxWait:  time.Duration(c.Line.MaxWait),
+		timeout:  c.Timeout,
+		breaker: breaker.Config{
+			Throttled: c.Breaker.OpenAfter.Throttled,
+			In:        c.Breaker.OpenAfter.In,
+			Share:     float64(c.Breaker.Failures.Share),
+			Of:        c.Breaker.Failures.Of,
+			OpenFor:   time.Duration(c.Breaker.OpenFor),
+		},
+		ledgerOptions: ledger.Options{
+			Strict:  c.Guard == "strict",
+			Reserve: float64(c.Line.Reserve.Share),
+		},
+		urgent:      [2]int{c.Line.Reserve.From, c.Line.Reserve.To},
+		credentials: c.Credentials,
+	}
+	if c.URL != "" {
+		base, err := url.Parse(c.URL)
+		if err != nil {
+			return nil, fmt.Errorf("upstreams.%s.url: %w", name, err)
+		}
+		base.Path = strings.TrimSuffix(base.Path, "/")
+		base.RawPath = strings.TrimSuffix(base.RawPath, "/")
+		u.base = base
+	}
+	switch send.(type) {
+	case *sender, *http.Transport:
+		u.traces = true
+	}
+	if c.Dialect != "" && c.Dialect != "auto" {
+		d, ok := dialect.Lookup(c.Dialect)
+		if !ok {
+			return nil, fmt.Errorf("upstreams.%s.dialect: unknown dialect %q", name, c.Dialect)
+		}
+		u.dialect = d
+	}
+	for i := range c.Credentials {
+		u.keys = append(u.keys, "credential "+strconv.Itoa(i+1))
+	}
+	for i, l := range c.Limits {
+		r, err := newRule(l)
+		if err != nil {
+			return nil, fmt.Errorf("upstreams.%s.limits[%d] %w", name, i, err)
+		}
+		u.rules = append(u.rules, r)
+		u.countsTokens = u.countsTokens || r.Limit.Dimension == limit.Tokens
+	}
+	var err error
+	u.policy, err = newPolicy(c.Retry)
+	if err != nil {
+		return nil, fmt.Errorf("upstreams.%s.retry: %w", name, err)
+	}
+	return u, nil
+}
+
+func newRule(c config.Limit) (ledger.Rule, error) {
+	l, err := limit.Parse(c.Limit)
+	if err != nil {
+		return ledger.Rule{}, err
+	}
+	r := ledger.Rule{Limit: l}
+	switch path, ok := strings.CutPrefix(c.Scope, "path:"); {
+	case ok:
+		r.Scope, r.Path = ledger.PerPath, path
+	case c.Scope == "upstream":
+		r.Scope = ledger.PerUpstream
+	case c.Scope != "" && c.Scope != "credential":
+		return r, fmt.Errorf("scope %q: want credential, upstream or path:/prefix*", c.Scope)
+	}
+	return r, nil
+}
+
+func newPolicy(c config.Retry) (retry.Policy, error) {
+	jitter, err := retry.ParseJitter(c.Jitter)
+	if err != nil {
+		return retry.Policy{}, err
+	}
+	p := retry.Policy{
+		Attempts: c.Attempts,
+		Base:     time.Duration(c.Base),
+		Cap:      time.Duration(c.Cap),
+		Jitter:   jitter,
+	}
+	switch c.Methods {
+	case "", "safe":
+	case "any":
+		p.Methods = retry.Any
+	case "idempotent":
+		p.Methods = retry.Idempotent
+	case "none":
+		p.Methods = retry.Never
+	default:
+		return p, fmt.Errorf("methods %q: want any, idempotent or none", c.Methods)
+	}
+	return p, nil
+}
+
+// dialectFor returns the dialect of an answer.
+func (u *upstream) dialectFor(host string, h http.Header) dialect.Dialect {
+	if u.dialect != nil {
+		return u.dialect
+	}
+	return dialect.Detect(host, h)
+}
+
+// modest says whether calls of a priority leave the reserve alone. Those that
+// have aged into the priorities it is for do not: they stand in front of them,
+// and would hold them up.
+func (u *upstream) modest(priority int, waited time.Duration) bool {
+	if u.ledgerOptions.Reserve == 0 {
+		return false
+	}
+	if priority > u.urgent[1] {
+		priority = max(priority-int(waited/line.AgeStep), u.urgent[1])
+	}
+	return priority < u.urgent[0] || priority > u.urgent[1]
+}
+
+// bytesPerToken is what a token of a request's body is taken to be if nobody
+// said what the call costs: the rule of thumb for English text.
+const bytesPerToken = 4
+
+// weigh returns what a call with a body of so many bytes costs: what its caller
+// said, and a guess of the tokens if that was not said. The guess never exceeds
+// a limit: what would never fit is for the upstream to refuse.
+func (u *upstream) weigh(said Cost, bytes int64) Cost {
+	if _, ok := said[limit.Tokens]; ok || !u.countsTokens {
+		return said
+	}
+	guess := max(bytes/bytesPerToken, 1)
+	for _, r := range u.rules {
+		if r.Limit.Dimension != limit.Tokens {
+			continue
+		}
+		guess = min(guess, r.Limit.N)
+		if r.Limit.Kind == limit.Bucket {
+			guess = min(guess, r.Limit.Burst)
+		}
+	}
+	cost := Cost{limit.Tokens: guess}
+	maps.Copy(cost, said)
+	return cost
+}
+
+// credentialFields are where callers carry credentials of their own.
+var credentialFields = []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Private-Token"}
+
+var credentialSeed = maphash.MakeSeed()
+
+// passedThrough names the credential that a request brings along: a hash that
+// is this process's own, so that it says nothing about the credential.
+func passedThrough(h http.Header) string {
+	var hash maphash.Hash
+	hash.SetSeed(credentialSeed)
+	found := false
+	for _, field := range credentialFields {
+		for _, v := range h[field] {
+			found = true
+			hash.WriteString(field)
+			hash.WriteString(v)
+			hash.WriteByte(0)
+		}
+	}
+	if !found {
+		return ""
+	}
+	return "caller's " + strconv.FormatUint(hash.Sum64(), 36)
+}
+
+// address returns where a request goes.
+func (u *upstream) address(target *url.URL) *url.URL {
+	if u.base == nil {
+		return target
+	}
+	to := *u.base
+	to.RawQuery = target.RawQuery
+	to.ForceQuery = target.ForceQuery
+	slash := ""
+	if target.Path != "" && target.Path[0] != '/' {
+		slash = "/"
+	}
+	to.Path = u.base.Path + slash + target.Path
+	to.RawPath = ""
+	if u.base.RawPath != "" || target.RawPath != "" {
+		to.RawPath = u.base.EscapedPath() + slash + target.EscapedPath()
+	}
+	return &to
+}
