@@ -3,6 +3,7 @@ package headgate
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
@@ -14,6 +15,8 @@ import (
 // guards the line, the ledger and the breakers, so that a permit is taken from
 // all of them or from none. Nothing is done under it but arithmetic.
 type desk struct {
+	stock atomic.Pointer[stock] // permits taken ahead of need; nil: none. Set under the lock
+
 	mu struct {
 		sync.Mutex
 		line    *line.Line
@@ -26,8 +29,13 @@ type desk struct {
 		pressed time.Time // since when calls have been waiting without a break; zero: none is
 		held    held      // serveLocked's own, between its calls
 		alarm   *time.Timer
-		rings   time.Time // when alarm is due; zero: it is not set
-		closed  bool
+		rings   time.Time   // when alarm is due; zero: it is not set
+		clerk   *time.Timer // looks after the stock
+		rush    struct {    // permits that were there at once, of late
+			since   time.Time
+			permits int
+		}
+		closed bool
 	}
 }
 
@@ -50,6 +58,7 @@ type waiter struct {
 	elsewhere bool      // it has somewhere else to go while the breaker is open
 	waited    bool      // it has been in line
 	final     bool      // it would be the call's last attempt
+	bare      bool      // not an HTTP call: its permit may come from a stock
 	ready     chan struct{}
 
 	// Set by the desk before ready is told.
@@ -72,6 +81,7 @@ func (d *desk) configure(u *upstream) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	d.closeStockLocked(now)
 	if d.mu.ledger == nil {
 		d.mu.ledger = ledger.New(u.rules, u.ledgerOptions, now)
 		d.mu.line = line.New(u.bounds)
@@ -170,8 +180,12 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 	if d.mu.line.Len() == 0 {
 		if g, _, ok := d.takeLocked(now, w); ok {
 			w.grant = g
+			if w.bare {
+				d.rushLocked(now, w)
+			}
 			return true, nil
 		}
+		d.closeStockLocked(now) // nobody waits while permits lie about
 	}
 	if err := d.hopelessLocked(now, w, back); err != nil {
 		return false, err
@@ -311,6 +325,10 @@ func (d *desk) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.closed = true
+	d.closeStockLocked(time.Now())
+	if d.mu.clerk != nil {
+		d.mu.clerk.Stop()
+	}
 	if d.mu.alarm != nil {
 		d.mu.alarm.Stop()
 	}

@@ -40,6 +40,8 @@ type Permit struct {
 	upstream *upstream
 	seat     *seat
 	grant    grant
+	stock    *stock // that it is a part of; nil: none
+	part     int64
 }
 
 // Acquire waits for a permit to call an upstream by other means than HTTP, for
@@ -56,6 +58,12 @@ func (g *Gate) Acquire(ctx context.Context, upstream string, cost Cost) (Permit,
 	if u == nil {
 		return Permit{}, fmt.Errorf("%w %q", ErrUnknownUpstream, upstream)
 	}
+	if cost == nil && context.Cause(ctx) == nil {
+		if p, ok := u.desk.stock.Load().take(u); ok {
+			p.gate = g.shared
+			return p, nil
+		}
+	}
 	return u.acquire(ctx, g.shared, cost)
 }
 
@@ -69,7 +77,7 @@ func (u *upstream) acquire(ctx context.Context, gate *shared, cost Cost) (Permit
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
 	defer gate.waiters.Put(w)
-	*w = waiter{upstream: u, keys: u.keys, ready: w.ready}
+	*w = waiter{upstream: u, keys: u.keys, bare: true, ready: w.ready}
 	if len(w.keys) == 0 {
 		w.keys = nobody
 	}
@@ -94,9 +102,17 @@ var nobody = []string{""}
 // Settle corrects what the attempt weighs to what it really took: more than was
 // there is debt. It must come before Done.
 func (p Permit) Settle(actual Cost) {
-	if p.seat != nil {
-		p.upstream.desk.settle(p.seat, p.grant, actual)
+	if p.seat == nil {
+		return
 	}
+	d := p.upstream.desk
+	if p.stock != nil {
+		var ok bool
+		if p.grant, ok = p.stock.permit(d, p.part); !ok {
+			return
+		}
+	}
+	d.settle(p.seat, p.grant, actual)
 }
 
 // Done ends the permit. Only the first Done of a permit counts.
@@ -105,6 +121,16 @@ func (p Permit) Done(o Outcome) {
 		return
 	}
 	d := p.upstream.desk
+	if p.stock != nil {
+		if o == OK {
+			p.stock.done(d, p.part)
+			return
+		}
+		var ok bool
+		if p.grant, ok = p.stock.takeAlone(d, p.part); !ok {
+			return
+		}
+	}
 	v := verdict{outcome: breaker.Success}
 	switch o {
 	case Cancelled:

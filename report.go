@@ -107,6 +107,9 @@ func (d *desk) failed(s *seat, g grant, sent, cancelled bool) (n news) {
 // reportLocked tells the breaker, and those who wait for the seat what a pause
 // or an open breaker means to them.
 func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, n *news) {
+	if o != breaker.Success {
+		d.closeStockLocked(now) // what was laid in knows nothing of this
+	}
 	n.changed = s.breaker.Report(now, g.ticket, o)
 	n.state, n.until = s.breaker.State(now), s.breaker.Until(now)
 	if !n.paused.IsZero() || n.changed && !n.until.IsZero() {

@@ -188,6 +188,15 @@ func (b *Breaker) Report(now time.Time, t Ticket, o Outcome) (changed bool) {
 	return true
 }
 
+// Succeeded is Report of n tickets like t, all with Success. It costs no more
+// than the window of outcomes is long.
+func (b *Breaker) Succeeded(now time.Time, t Ticket, n int) (changed bool) {
+	for range min(n, max(b.config.Of, 1)) {
+		changed = b.Report(now, t, Success) || changed
+	}
+	return changed
+}
+
 // Cancel ends t without an outcome: the attempt was not sent, or the caller
 // went away. A probe's place is free again. Cancelling a ticket that has ended
 // does nothing.

@@ -18,6 +18,7 @@ type Book struct {
 type Ask struct {
 	Cost    Cost
 	Paths   uint64    // from Ledger.Paths
+	Times   int64     // so many attempts like this at once; 0 means 1
 	Modest  bool      // leaves the reserve to urgent calls
 	Pressed time.Time // since when calls have been waiting without a break; zero: none is
 }
@@ -32,10 +33,11 @@ func (a *Ask) weight(t *tally) int64 {
 	if !a.covers(t) {
 		return 0
 	}
+	times := max(a.Times, 1)
 	if w, ok := a.Cost[t.rule.Limit.Dimension]; ok {
-		return max(w, 0)
+		return max(w, 0) * times
 	}
-	return 1
+	return times
 }
 
 // Wait says how long an attempt has to be held back, and by what.
@@ -121,7 +123,7 @@ func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
 
 // Grant takes a permit. The caller has just been told that it is Ready.
 func (b *Book) Grant(now time.Time, ask *Ask) ID {
-	id, p := b.permits.add(now)
+	id, p := b.permits.add(now, max(ask.Times, 1))
 	for _, t := range b.tallies {
 		if ask.covers(t) { // with a weight of 0 too: it may be settled for more
 			w := ask.weight(t)
@@ -205,10 +207,25 @@ func (b *Book) End(now time.Time, id ID) {
 	b.permits.remove(id)
 }
 
+// Part ends k attempts of a permit that was granted for several. Those that
+// were sent have been counted by now; the others are given back. End is for
+// what is left.
+func (b *Book) Part(now time.Time, id ID, k int64, sent bool) {
+	p := b.permits.get(id)
+	if p == nil || k <= 0 || k > p.times {
+		return
+	}
+	for i := range p.holds {
+		p.holds[i].part(now, k, p.times, sent, limit.Span{From: p.granted, To: now})
+	}
+	p.times -= k
+	b.permits.open -= int(k)
+}
+
 // Ended reports whether a permit has ended.
 func (b *Book) Ended(id ID) bool { return b.permits.get(id) == nil }
 
-// InFlight returns how many permits have not ended.
+// InFlight returns how many attempts have not ended.
 func (b *Book) InFlight() int { return b.permits.open }
 
 // configure puts the ledger's rules in force.

@@ -23,6 +23,7 @@ type permit struct {
 	inUse      bool
 	state      state
 	granted    time.Time
+	times      int64 // attempts that it is for
 	holds      []hold
 }
 
@@ -60,6 +61,16 @@ func (h *hold) settle(now time.Time, weight int64) {
 	}
 }
 
+// part ends k of so many attempts that share the hold in equal parts.
+func (h *hold) part(now time.Time, k, of int64, sent bool, s limit.Span) {
+	w := h.weight / of * k
+	h.weight -= w
+	h.tally.meter.Take(now, -w)
+	if sent {
+		h.tally.meter.Count(now, s, w)
+	}
+}
+
 func (h *hold) end(now time.Time) {
 	if !h.counted {
 		h.tally.meter.Take(now, -h.weight)
@@ -71,11 +82,11 @@ func (h *hold) end(now time.Time) {
 type permits struct {
 	slots      []permit
 	free       []uint32
-	open       int
-	unanswered int
+	open       int // attempts
+	unanswered int // permits
 }
 
-func (ps *permits) add(now time.Time) (ID, *permit) {
+func (ps *permits) add(now time.Time, times int64) (ID, *permit) {
 	var slot uint32
 	if n := len(ps.free); n > 0 {
 		slot = ps.free[n-1]
@@ -85,8 +96,8 @@ func (ps *permits) add(now time.Time) (ID, *permit) {
 		ps.slots = append(ps.slots, permit{})
 	}
 	p := &ps.slots[slot]
-	*p = permit{generation: p.generation + 1, inUse: true, granted: now, holds: p.holds[:0]}
-	ps.open++
+	*p = permit{generation: p.generation + 1, inUse: true, granted: now, times: times, holds: p.holds[:0]}
+	ps.open += int(times)
 	ps.unanswered++
 	return ID{slot, p.generation}, p
 }
@@ -103,7 +114,8 @@ func (ps *permits) get(id ID) *permit {
 }
 
 func (ps *permits) remove(id ID) {
-	ps.slots[id.slot].inUse = false
+	p := &ps.slots[id.slot]
+	p.inUse = false
 	ps.free = append(ps.free, id.slot)
-	ps.open--
+	ps.open -= int(p.times)
 }
