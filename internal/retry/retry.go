@@ -55,18 +55,21 @@ const (
 )
 
 // Wait returns the wait before attempt n+1, joining the backoff with the wait
-// that the upstream asked for, floor, if hasFloor. It is the longer one of the
-// backoff and the floor with its jitter, which only adds: up to a tenth, at
-// most 1 s. So a floor of 0 still gets the backoff, as some upstreams say "at
-// once" and go on refusing. The floor is not held to Cap: whoever cannot wait
-// that long gives up rather than come early. A negative floor counts as 0; the
-// other arguments are those of Backoff.
+// that the upstream asked for, floor, if hasFloor. A floor gets a jitter, which
+// only adds: up to a tenth, at most 1 s. The first time the upstream is
+// believed; when it refuses again after its own wait, the backoff that one
+// attempt less would have is waited if it is longer. A floor of 0 is none:
+// some upstreams say "at once" and go on refusing. The floor is not held to
+// Cap: whoever cannot wait that long gives up rather than come early. The other
+// arguments are those of Backoff.
 func (p Policy) Wait(n int, prev, floor time.Duration, hasFloor bool, rnd func() float64) time.Duration {
-	wait := p.Backoff(n, prev, rnd)
-	if !hasFloor {
-		return wait
+	if !hasFloor || floor <= 0 {
+		return p.Backoff(n, prev, rnd)
 	}
-	floor = max(floor, 0)
+	var wait time.Duration
+	if n > 1 {
+		wait = p.Backoff(n-1, prev, rnd)
+	}
 	extra := between(0, min(floor/extraShare, extraMost), rnd)
 	if floor > math.MaxInt64-extra {
 		return math.MaxInt64
