@@ -171,6 +171,7 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 		limit        string // as configured
 		upstream     string // as the upstream has it; "" the same
 		countRefused bool
+		far          time.Duration // added to each arrival
 		callers      int
 		span         time.Duration
 		usage        float64 // at least
@@ -182,6 +183,8 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 		{name: "sliding against fixed", limit: "50/1s", upstream: "50/1s fixed", callers: 40, span: 9 * time.Second, usage: 0.97},
 		{name: "fixed", limit: "50/1s fixed", callers: 40, span: 9 * time.Second, usage: 0.97},
 		{name: "fixed, ten times", limit: "500/1s fixed", callers: 200, span: 9 * time.Second, usage: 0.97},
+		{name: "fixed, far away", limit: "50/1s fixed", far: 200 * time.Millisecond, callers: 40, span: 9 * time.Second, usage: 0.9},
+		{name: "sliding, far away", limit: "50/1s", far: 200 * time.Millisecond, callers: 40, span: 9 * time.Second, usage: 0.97},
 		{name: "bucket", limit: "50/1s burst 10", callers: 40, span: 9 * time.Second, usage: 0.95},
 		{name: "refused requests count", limit: "50/1s", countRefused: true, callers: 40, span: 9 * time.Second, usage: 0.97},
 	}
@@ -194,6 +197,7 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 				}
 				l := mustLimit(t, upstream)
 				s := newStrict(t, mock.Rules{Limits: []limit.Limit{l}, CountRefused: test.countRefused})
+				s.from, s.to = s.from+test.far, s.to+test.far
 				g := openGate(t, s, config.Upstream{Limits: []config.Limit{{Limit: test.limit}}})
 				got := saturate(t, g, test.callers, test.span)
 				if s.refused > 0 {

@@ -11,6 +11,7 @@ type Book struct {
 	ledger  *Ledger
 	tallies []*tally // in the order of the ledger's rules
 	permits permits
+	latency latency
 	pause   pause
 }
 
@@ -143,15 +144,27 @@ func (b *Book) Written(now time.Time, id ID) {
 		return
 	}
 	p.state = written
+	p.written = now
 	for i := range p.holds {
 		h := &p.holds[i]
-		span := limit.Span{From: p.granted, To: now.Add(h.tally.spread.d)}
-		if b.ledger.opts.Strict {
+		span, known := b.arrival(now, p, h.tally)
+		if b.ledger.opts.Strict || !known {
 			h.span = span // for an end without an answer
 		} else {
 			h.count(now, span)
 		}
 	}
+}
+
+// arrival returns when an attempt that is written now may be counted. It is
+// false if that is only known once it is answered.
+func (b *Book) arrival(now time.Time, p *permit, t *tally) (limit.Span, bool) {
+	to := now.Add(t.spread.d)
+	if t.rule.Limit.Kind != limit.Fixed {
+		return limit.Span{From: p.granted, To: to}, true
+	}
+	way, known := b.latency.most()
+	return limit.Span{From: p.granted, To: to.Add(min(way, t.rule.Limit.Window))}, known
 }
 
 // Answered says that the answer's first bytes were seen: the upstream has
@@ -160,6 +173,9 @@ func (b *Book) Answered(now time.Time, id ID) {
 	p := b.permits.get(id)
 	if p == nil || p.state == answered {
 		return
+	}
+	if p.state == written {
+		b.latency.heard(now, now.Sub(p.written))
 	}
 	p.state = answered
 	b.permits.unanswered--

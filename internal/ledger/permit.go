@@ -23,7 +23,8 @@ type permit struct {
 	inUse      bool
 	state      state
 	granted    time.Time
-	times      int64 // attempts that it is for
+	written    time.Time // zero: not yet
+	times      int64     // attempts that it is for
 	holds      []hold
 }
 

@@ -19,7 +19,7 @@ type fixed struct {
 
 func newFixed(l Limit, now time.Time, maxSpread time.Duration) *fixed {
 	start := now.Add(-time.Duration(now.UnixNano() % int64(l.Window)))
-	reach := (maxSpread + l.Window - 1) / l.Window
+	reach := 1 + (maxSpread+l.Window-1)/l.Window // a latency of up to a window comes on top
 	return &fixed{
 		n: l.N, window: l.Window, start: start, end: start.Add(l.Window),
 		counts: make([]int64, 1+reach),
