@@ -57,6 +57,9 @@ func (c *call) takeBody(ctx context.Context) (context.Context, error) {
 		c.body.trailer = maps.Clone(in.Trailer)
 		s.atEOF = func() { maps.Copy(c.body.trailer, in.Trailer) }
 	}
+	// net/http adds trailers to the request when it reads the body's end, those
+	// that were not announced too. The call goes on with a copy.
+	c.in = in.WithContext(in.Context())
 	go s.fill()
 	if c.body.trailer != nil {
 		// An attempt writes trailers as it finds them at the end of its body.

@@ -225,3 +225,16 @@ func TestShortBodyTakesMemoryAsItComes(t *testing.T) {
 		t.Errorf("%v allocations for a promise of 1 TiB", allocated)
 	}
 }
+
+// TestUnannouncedTrailersDoNotDisturbTheCall is for the race detector: net/http
+// reads the body's end while the call is on its way.
+func TestUnannouncedTrailersDoNotDisturbTheCall(t *testing.T) {
+	seen := make(chan *http.Request, 1)
+	_, base := start(t, echoDoor(seen), file(), Options{})
+	for range 100 {
+		status, _ := raw(t, base, "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n")
+		if req := <-seen; status != 200 || len(req.Trailer) != 0 {
+			t.Fatalf("got %d with trailer %v at the door, want 200 with none", status, req.Trailer)
+		}
+	}
+}

@@ -50,6 +50,9 @@ func (c *call) respond(res *http.Response) {
 	announced := len(res.Trailer)
 	if announced > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(res.Trailer)), ", ")}
+		if c.in.ProtoMajor == 1 {
+			delete(h, "Content-Length") // HTTP/1.1 has trailers only in chunked bodies
+		}
 	}
 	c.addQuota(h)
 	c.closeIfStillSending()

@@ -24,9 +24,10 @@ const (
 // then by prior knowledge (h2c). There is no timeout for responses: events may
 // come for hours. The caller calls Serve with it; Shutdown ends it.
 //
-// net/http takes some requests that RFC 9112 lets a server refuse: lines that
-// end in LF alone, folded fields, and Transfer-Encoding beside Content-Length,
-// which it then ignores. They leave here framed anew.
+// In plain text, requests whose framing is ambiguous are refused before
+// net/http sees them. Under TLS it takes some that RFC 9112 lets a server
+// refuse: lines that end in LF alone, folded fields, and Transfer-Encoding
+// beside Content-Length, which it then ignores. They leave here framed anew.
 func (g *Gateway) Server() *http.Server {
 	srv := &http.Server{
 		Handler:                      g,
@@ -37,6 +38,7 @@ func (g *Gateway) Server() *http.Server {
 		Protocols:                    new(http.Protocols),
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		BaseContext:                  func(net.Listener) context.Context { return g.base },
+		ConnState:                    followState,
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
@@ -53,13 +55,14 @@ func (g *Gateway) Server() *http.Server {
 	return srv
 }
 
-// Serve serves ln until srv is shut down, which is not an error.
+// Serve serves ln until srv, which is one of Server, is shut down, which is not
+// an error.
 func Serve(srv *http.Server, ln net.Listener) error {
 	var err error
 	if srv.TLSConfig != nil {
 		err = srv.ServeTLS(ln, "", "")
 	} else {
-		err = srv.Serve(ln)
+		err = srv.Serve(frame(srv, ln))
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,9 +10,8 @@ import (
 	"testing"
 )
 
-// TestMalformedRequestsAreRefused sends what no client of good will sends. What
-// net/http takes all the same must leave here as the one request that sent
-// tells, framed anew.
+// TestMalformedRequestsAreRefused sends what no client of good will sends. The
+// upstream must see nothing of it.
 func TestMalformedRequestsAreRefused(t *testing.T) {
 	sent := make(chan string, 16)
 	door := newThrough(t, func(w http.ResponseWriter, r *http.Request) {
@@ -19,8 +19,7 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		if err != nil {
 			return // the gateway broke off
 		}
-		_, folded := r.Header["X-A"]
-		sent <- fmt.Sprintf("%s %s %d %v %q %v", r.Method, r.URL.Path, r.ContentLength, r.TransferEncoding, body, folded)
+		sent <- fmt.Sprintf("%s %s %d %v %q", r.Method, r.URL.Path, r.ContentLength, r.TransferEncoding, body)
 	}, false)
 	_, base := start(t, door, file(), Options{})
 	own := base[len("http://"):]
@@ -30,12 +29,12 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		status     int
 		sent       string // by the gateway, if status is 200
 	}{
-		{"CL and TE", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, 200, `POST / -1 [chunked] "" false`},
-		{"TE and CL", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nab\r\n0\r\n\r\n", 200, `POST / -1 [chunked] "ab" false`},
-		{"folded field", "GET /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n", 200, `GET / 0 [] "" true`},
-		{"bare LF", "GET /api/ HTTP/1.1\nHost: x\nConnection: close\n\n", 200, `GET / 0 [] "" false`},
-		{"TE twice", "POST /api/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 501, ""},
-		{"TE unknown", "POST /api/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, ""},
+		{"CL and TE", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, 400, ""},
+		{"TE and CL", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nab\r\n0\r\n\r\n", 400, ""},
+		{"folded field", "GET /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n", 400, ""},
+		{"bare LF", "GET /api/ HTTP/1.1\nHost: x\nConnection: close\n\n", 400, ""},
+		{"TE twice", "POST /api/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400, ""},
+		{"TE unknown", "POST /api/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, ""},
 		{"TE with a control character", "POST /api/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n", 400, ""},
 		{"two CLs", "POST /api/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", 400, ""},
 		{"CL list", "POST /api/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4, 4\r\n\r\nabcd", 400, ""},
@@ -61,7 +60,7 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"CONNECT a path", "CONNECT /api/ HTTP/1.1\r\nHost: x\r\n\r\n", 405, ""},
 		{"TRACE", "TRACE /api/ HTTP/1.1\r\nHost: x\r\n\r\n", 405, ""},
 		{"absolute form", "GET http://other/api/ HTTP/1.1\r\nHost: " + own + "\r\n\r\n", 400, ""},
-		{"absolute form of ours", "GET http://" + own + "/api/a HTTP/1.1\r\nHost: " + own + "\r\nConnection: close\r\n\r\n", 200, `GET /a 0 [] "" false`},
+		{"absolute form of ours", "GET http://" + own + "/api/a HTTP/1.1\r\nHost: " + own + "\r\nConnection: close\r\n\r\n", 200, `GET /a 0 [] ""`},
 		{"absolute form with a user", "GET http://a:b@" + own + "/api/ HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
 		{"scheme alone", "GET http:/api/ HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
 		{"asterisk", "GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
@@ -109,5 +108,37 @@ func TestBodyShorterThanAnnouncedIsNotSent(t *testing.T) {
 	io.ReadAll(conn) // an answer, or the end
 	if n := calls.Load(); n != 0 {
 		t.Errorf("%d calls were made", n)
+	}
+}
+
+// TestAmbiguousRequestsLeaveTLSFramedAnew sends what net/http takes where
+// nothing stands in front of it: the upstream must get the one request that
+// net/http saw, without what made it ambiguous.
+func TestAmbiguousRequestsLeaveTLSFramedAnew(t *testing.T) {
+	sent := make(chan string, 16)
+	door := newThrough(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent <- fmt.Sprintf("%s %s %d %v %q %q", r.Method, r.URL.Path, r.ContentLength, r.TransferEncoding, body, r.Header["X-A"])
+	}, false)
+	cfg := file()
+	cfg.TLS = writeCert(t, t.TempDir(), 1)
+	_, base := start(t, door, cfg, Options{})
+	for _, c := range []struct{ name, text, sent string }{
+		{"CL and TE", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: x\r\n\r\n", `POST / -1 [chunked] "" []`},
+		{"TE and CL", "POST /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nab\r\n0\r\n\r\n", `POST / -1 [chunked] "ab" []`},
+		{"folded field", "GET /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n", `GET / 0 [] "" ["1 Transfer-Encoding: chunked"]`},
+		{"bare LF", "GET /api/ HTTP/1.1\nHost: x\nConnection: close\n\n", `GET / 0 [] "" []`},
+	} {
+		conn, err := tls.Dial("tcp", base[len("http://"):], &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses, _, _ := answers(t, exchange(conn, c.text, pieces(1<<20)))
+		if len(statuses) != 1 || statuses[0] != 200 || len(sent) != 1 {
+			t.Fatalf("%s: answers %v, the upstream got %d requests, want one of each", c.name, statuses, len(sent))
+		}
+		if got := <-sent; got != c.sent {
+			t.Errorf("%s: the upstream got %s, want %s", c.name, got, c.sent)
+		}
 	}
 }
