@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"internal/daemon"},
 	{"internal/gateway", "internal/admin", "internal/telemetry"},
 	{""}, // the door
-	{"config"},
+	{"config", "internal/http1"},
 	{"internal/ledger", "internal/retry", "internal/mock"},
 	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect"},
 }

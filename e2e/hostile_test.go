@@ -48,40 +48,40 @@ func (rec *recorder) take() []string {
 // smuggled is a request that nobody made if the bytes around it are one.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// hostile is what no client of good will sends. Where RFC 9112 lets a server
-// make sense of it, passed is the one request that it means; what has no
-// meaning is refused.
-var hostile = []struct{ name, sent, passed string }{
-	{"TE.TE", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n" + smuggled, ""},
-	{"TE in disguise", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\nContent-Length: 2\r\n\r\nab" + smuggled, ""},
-	{"chunked not last", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + smuggled, ""},
-	{"two lengths", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 37\r\n\r\nab" + smuggled, ""},
-	{"list of lengths", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2, 37\r\n\r\nab" + smuggled, ""},
-	{"signed length", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\nab" + smuggled, ""},
-	{"space before colon", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\nab" + smuggled, ""},
-	{"folded field", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n", `GET /a ""`},
-	{"folded first field", "GET /a HTTP/1.1\r\n Host: x\r\n\r\n", ""},
-	{"bare LF", "GET /a HTTP/1.1\nHost: x\n\n", `GET /a ""`},
-	{"bare LF in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\nGET /smuggled HTTP/1.1\r\n\r\n", ""},
-	{"bare CR in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\rGET /smuggled HTTP/1.1\r\n\r\n", ""},
-	{"NUL in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: \x00\r\n\r\n", ""},
-	{"line break in a chunk extension", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;\nxx\r\nab\r\n0\r\n\r\n" + smuggled, ""},
-	{"bare LF after a chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n" + smuggled, ""},
-	{"endless chunk extension", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;" + strings.Repeat("a", 100_000) + "\r\nab\r\n0\r\n\r\n", ""},
-	{"more extension than body", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+strings.Repeat("a", 3000)+"\r\nx\r\n", 100) + "0\r\n\r\n", ""},
-	{"chunk longer than said", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcdef\r\n0\r\n\r\n" + smuggled, ""},
-	{"negative chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n", ""},
-	{"huge chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nab\r\n0\r\n\r\n", ""},
-	{"no Host", "GET /a HTTP/1.1\r\n\r\n", ""},
-	{"two Hosts", "GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", ""},
-	{"absolute form of another host", "GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n", ""},
-	{"CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", ""},
-	{"TRACE", "TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n", ""},
-	{"path of 200 kB", "GET /" + strings.Repeat("a", 200_000) + " HTTP/1.1\r\nHost: x\r\n\r\n", ""},
-	{"field of 200 kB", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 200_000) + "\r\n\r\n", ""},
-	{"100,000 fields", "GET /a HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: 1\r\n", 100_000) + "\r\n", ""},
-	{"TLS on a plain port", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", ""},
-	{"HTTP/0.9", "GET /a\r\n\r\n", ""},
+// hostile is what no client of good will sends.
+var hostile = []struct{ name, sent string }{
+	{"TE.TE", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n" + smuggled},
+	{"TE in disguise", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\nContent-Length: 2\r\n\r\nab" + smuggled},
+	{"chunked not last", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + smuggled},
+	{"two lengths", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 37\r\n\r\nab" + smuggled},
+	{"list of lengths", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2, 37\r\n\r\nab" + smuggled},
+	{"signed length", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\nab" + smuggled},
+	{"space before colon", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\nab" + smuggled},
+	{"folded field", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n"},
+	{"folded first field", "GET /a HTTP/1.1\r\n Host: x\r\n\r\n"},
+	{"bare LF", "GET /a HTTP/1.1\nHost: x\n\n"},
+	{"bare LF in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\nGET /smuggled HTTP/1.1\r\n\r\n"},
+	{"bare CR in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\rGET /smuggled HTTP/1.1\r\n\r\n"},
+	{"NUL in a value", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: \x00\r\n\r\n"},
+	{"line break in a chunk extension", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;\nxx\r\nab\r\n0\r\n\r\n" + smuggled},
+	{"bare LF after a chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n" + smuggled},
+	{"endless chunk extension", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;" + strings.Repeat("a", 100_000) + "\r\nab\r\n0\r\n\r\n"},
+	{"more extension than body", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1;"+strings.Repeat("a", 3000)+"\r\nx\r\n", 100) + "0\r\n\r\n"},
+	{"chunk longer than said", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcdef\r\n0\r\n\r\n" + smuggled},
+	{"negative chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n"},
+	{"huge chunk size", "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nab\r\n0\r\n\r\n"},
+	{"no Host", "GET /a HTTP/1.1\r\n\r\n"},
+	{"two Hosts", "GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"},
+	{"absolute form of another host", "GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n"},
+	{"CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"},
+	{"TRACE", "TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n"},
+	{"path of 200 kB", "GET /" + strings.Repeat("a", 200_000) + " HTTP/1.1\r\nHost: x\r\n\r\n"},
+	{"field of 200 kB", "GET /a HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 200_000) + "\r\n\r\n"},
+	{"100,000 fields", "GET /a HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: 1\r\n", 100_000) + "\r\n"},
+	{"TLS on a plain port", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"},
+	{"HTTP/0.9", "GET /a\r\n\r\n"},
+	{"CL.TE", fmt.Sprintf("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%s", 5+len(smuggled), smuggled)},
+	{"TE.CL", fmt.Sprintf("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n%s\r\n0\r\n\r\n%[2]s", len(smuggled), smuggled)},
 }
 
 func TestHostileRequestsReachNobody(t *testing.T) {
@@ -92,37 +92,14 @@ func TestHostileRequestsReachNobody(t *testing.T) {
 	for _, s := range hostile {
 		statuses := exchange(t, g.addr, s.sent)
 		got := rec.take()
-		var want []string
-		if s.passed != "" {
-			want = []string{s.passed}
-		}
-		refused := len(statuses) == 0 || len(statuses) == 1 && statuses[0] >= 400 && statuses[0] < 600
-		if refused && len(got) > 0 || !refused && !slices.Equal(got, want) {
-			t.Errorf("%s: the caller got %v, the upstream %q, want a refusal or just %q", s.name, statuses, got, want)
+		refused := len(statuses) == 1 && statuses[0] >= 400 && statuses[0] < 500
+		if !refused || len(got) > 0 {
+			t.Errorf("%s: the caller got %v, the upstream %q, want one 4xx and nothing", s.name, statuses, got)
 		}
 		if a := get(t, c, g.url+"/next"); a.status != 200 {
 			t.Errorf("%s: the next call = %v, want 200", s.name, a)
 		}
 		rec.take()
-	}
-}
-
-// A request with both a length and chunks is read as chunks, if at all, and the
-// connection ends after it: who wrote it may have meant the rest to be its body
-// (RFC 9112, section 6.1).
-func TestLengthBesideChunksEndsTheConnection(t *testing.T) {
-	t.Parallel()
-	rec := newRecorder(t)
-	g := serve(t, "--upstream", rec.url)
-	for _, s := range []struct{ name, sent, passed string }{
-		{"CL.TE", fmt.Sprintf("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%s", 5+len(smuggled), smuggled), `POST /a ""`},
-		{"TE.CL", fmt.Sprintf("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n%s\r\n0\r\n\r\n%[2]s", len(smuggled), smuggled), fmt.Sprintf("POST /a %q", smuggled)},
-	} {
-		statuses := exchange(t, g.addr, s.sent)
-		got := rec.take()
-		if len(statuses) > 1 || len(got) > 1 || len(got) == 1 && got[0] != s.passed {
-			t.Errorf("%s: the caller got %v, the upstream %q, want a refusal or just %s", s.name, statuses, got, s.passed)
-		}
 	}
 }
 
