@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -16,6 +17,23 @@ func TestValidateAcceptsZeroAndDefaults(t *testing.T) {
 	for _, c := range []Config{{}, one, (Config{}).WithDefaults(), one.WithDefaults(), {Admin: "off"}, {Listen: ":0", Admin: ":0"}} {
 		if err := c.Validate(); err != nil {
 			t.Errorf("Validate(%+v) = %v, want nil", c, err)
+		}
+	}
+}
+
+// A ledger tells 64 path limits apart: one more would cover every path.
+func TestValidateRefusesMorePathLimitsThanALedgerTellsApart(t *testing.T) {
+	var list []Limit
+	for i := range 65 {
+		list = append(list, Limit{Limit: "5/1s", Scope: fmt.Sprintf("path:/v%d", i)})
+	}
+	for n, want := range map[int]string{
+		64: "<nil>",
+		65: "upstreams.a.limits: at most 64 limits of paths, found 65; a path that ends in * covers many",
+	} {
+		c := Config{Upstreams: map[string]Upstream{"a": {URL: "http://x", Limits: list[:n]}}}
+		if err := c.Validate(); fmt.Sprint(err) != want {
+			t.Errorf("Validate with %d path limits = %v, want %s", n, err, want)
 		}
 	}
 }
@@ -159,21 +177,23 @@ upstreams:
 	if err != nil {
 		t.Fatal(err)
 	}
-	const alone = ", and by each instance on its own: two instances let twice as much through"
+	const alone = `state "memory": limits are counted by each instance on its own: two instances let twice as much through`
 	checkNotes(t, c,
 		"upstreams.x: no credentials: those of the caller are passed through",
-		`upstreams.x.limits[0] "10/1s burst 20": counted for each credential`+alone,
+		`upstreams.x.limits[0] "10/1s burst 20": counted for each credential`,
 		`upstreams.x.limits[0] "10/1s burst 20": up to 30 in one window; an upstream that counts windows will refuse some`,
-		`upstreams.x.limits[1] "5/1m": counted for the upstream, all credentials together`+alone,
-		"upstreams.x.limits[2].limit: counted for path:/v1*"+alone,
+		`upstreams.x.limits[1] "5/1m": counted for the upstream, all credentials together`,
+		"upstreams.x.limits[2].limit: counted for path:/v1*, for each credential",
 		"upstreams.x.limits[2].limit: up to N + burst in one window; an upstream that counts windows will refuse some",
-		"upstreams.y: no limits: they are learned from the answers",
+		"upstreams.y: no limits: calls leave as they come, until an answer says \"too many\"",
+		alone,
 		`listen "0.0.0.0:80": not a loopback address, and there are no clients: anyone who reaches it may call`,
-		`admin ":81": not a loopback address: anyone who reaches it can see and change what runs`,
+		`admin ":81": not a loopback address: anyone who reaches it can see what runs`,
 	)
 	checkNotes(t, Config{Listen: ":80", Admin: "off", Clients: []Client{{Name: "a", Key: testKey, Limits: []Limit{{Limit: "5/1s"}}}}},
 		"upstreams: none, so every call is answered 404",
-		`clients[0].limits[0] "5/1s": counted for this client`+alone,
+		`clients[0].limits[0] "5/1s": counted for this client`,
+		alone,
 	)
 }
 

@@ -11,8 +11,8 @@ import (
 
 // Notes says what a user should know beyond the file, one sentence each, in a
 // fixed order: what each limit covers and what a bucket lets through, whose
-// credentials are used, and who can reach the listeners. The configuration is
-// one that Validate accepts.
+// credentials are used, that no other instance counts with this one, and who
+// can reach the listeners. The configuration is one that Validate accepts.
 func (c Config) Notes() []string {
 	c = c.WithDefaults()
 	var notes []string
@@ -25,13 +25,26 @@ func (c Config) Notes() []string {
 	for i, cl := range c.Clients {
 		notes = append(notes, c.limitNotes(item("clients", i), cl.Limits)...)
 	}
+	if c.limited() {
+		notes = append(notes, c.about("state", c.State)+": limits are counted by each instance on its own: two instances let twice as much through")
+	}
 	if !onLoopback(c.Listen) && len(c.Clients) == 0 {
 		notes = append(notes, c.about("listen", c.Listen)+": not a loopback address, and there are no clients: anyone who reaches it may call")
 	}
 	if c.Admin != "off" && !onLoopback(c.Admin) {
-		notes = append(notes, c.about("admin", c.Admin)+": not a loopback address: anyone who reaches it can see and change what runs")
+		notes = append(notes, c.about("admin", c.Admin)+": not a loopback address: anyone who reaches it can see what runs")
 	}
 	return notes
+}
+
+// limited says whether anything has a limit.
+func (c Config) limited() bool {
+	for _, u := range c.Upstreams {
+		if len(u.Limits) > 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.Clients, func(cl Client) bool { return len(cl.Limits) > 0 })
 }
 
 func (c Config) upstreamNotes(path string, u Upstream) []string {
@@ -40,13 +53,12 @@ func (c Config) upstreamNotes(path string, u Upstream) []string {
 		notes = append(notes, path+": no credentials: those of the caller are passed through")
 	}
 	if len(u.Limits) == 0 {
-		notes = append(notes, path+": no limits: they are learned from the answers")
+		notes = append(notes, path+": no limits: calls leave as they come, until an answer says \"too many\"")
 	}
 	return append(notes, c.limitNotes(path, u.Limits)...)
 }
 
-// limitNotes says what each limit covers: state is memory, so no other
-// instance counts with this one.
+// limitNotes says what each limit covers, and how much a bucket lets through.
 func (c Config) limitNotes(path string, list []Limit) []string {
 	var notes []string
 	for i, l := range list {
@@ -55,7 +67,7 @@ func (c Config) limitNotes(path string, list []Limit) []string {
 			at += ".limit"
 		}
 		about := c.about(at, l.Limit)
-		notes = append(notes, fmt.Sprintf("%s: %s, and by each instance on its own: two instances let twice as much through", about, covers(l.Scope)))
+		notes = append(notes, about+": "+covers(l.Scope))
 		parsed, err := limit.Parse(l.Limit)
 		if err != nil || parsed.Kind != limit.Bucket {
 			continue
@@ -78,7 +90,7 @@ func covers(scope string) string {
 	case scopeUpstream:
 		return "counted for the upstream, all credentials together"
 	}
-	return "counted for " + scope
+	return "counted for " + scope + ", for each credential"
 }
 
 // about names a value by its path, and shows it if it may be shown.

@@ -134,7 +134,10 @@ func syntaxFault(err error) *Error {
 	f := &Error{Line: 1, Column: 1, Msg: "not YAML"}
 	if ye, ok := errors.AsType[yaml.Error](err); ok {
 		msg, _, _ := strings.Cut(ye.GetMessage(), "\n")
-		f.Msg = "not YAML: " + strings.ReplaceAll(msg, "'\t'", "tab")
+		if strings.Contains(msg, "'\t'") || strings.HasPrefix(msg, "tab character") {
+			msg = "a tab stands here; indent with spaces"
+		}
+		f.Msg = "not YAML: " + msg
 		if tk := ye.GetToken(); tk != nil && tk.Position != nil {
 			f.Line, f.Column = max(tk.Position.Line, 1), max(tk.Position.Column, 1)
 		}

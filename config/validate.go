@@ -226,13 +226,16 @@ func (v *validator) limits(path string, list []Limit, scoped bool) {
 		window           int64
 		kind             limit.Kind
 	}
-	seen := map[counted]int{}
+	seen, paths := map[counted]int{}, 0
 	for i, l := range list {
 		at, scope := item(path, i), scopeOf(l)
 		if !scoped && l.Scope != "" {
 			v.fault(at+".scope", l.Scope, "a limit of a client has no scope: it covers the client", "")
 		} else if scoped {
 			v.scope(at+".scope", scope)
+		}
+		if strings.HasPrefix(scope, "path:") {
+			paths++
 		}
 		parsed, ok := v.limit(at, l.Limit)
 		if !ok {
@@ -245,7 +248,13 @@ func (v *validator) limits(path string, list []Limit, scoped bool) {
 		}
 		seen[c] = i
 	}
+	if paths > maxPathLimits {
+		v.fault(path, "", fmt.Sprintf("at most %d limits of paths, found %d; a path that ends in * covers many", maxPathLimits, paths), "")
+	}
 }
+
+// maxPathLimits is how many limits of paths a ledger tells apart, a bit each.
+const maxPathLimits = 64
 
 func (v *validator) limit(path, text string) (limit.Limit, bool) {
 	parsed, err := limit.Parse(text)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/headgate/headgate/config"
 )
 
 // defaultFile is what check reads unless told otherwise.
@@ -22,7 +20,7 @@ it to stderr. If the file is wrong every fault is printed with its place, and th
 exit status is 2.`,
 		Example: "  headgate check -c headgate.yaml",
 		RunE: func(*cobra.Command, []string) error {
-			c, err := config.Load(file)
+			c, err := load(file)
 			if err != nil {
 				return err
 			}

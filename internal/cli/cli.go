@@ -109,8 +109,10 @@ func newRoot(w World) *cobra.Command {
 // newHelp is cobra's help command, but strict about what it is asked for.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Help about a command",
+		Use:                   "help [COMMAND]",
+		Short:                 "Help about a command",
+		Example:               "  headgate help serve",
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
@@ -170,6 +172,9 @@ func flagFault(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("unknown flag --%s%s", name, didYouMean("--", name, names))
 	}
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if invalid.GetFlag().Value.Type() == "duration" {
+			return flagValueFault(invalid.GetFlag().Name, invalid.GetValue(), errors.New(`want a duration such as "500ms", "30s" or "2m"`))
+		}
 		return flagValueFault(invalid.GetFlag().Name, invalid.GetValue(), errors.Unwrap(err))
 	}
 	return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +84,7 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"serve", "now"}, "headgate: unexpected argument \"now\"\nsee headgate serve --help\n"},
 		{[]string{"serve", "-c", "a.yaml", "-u", "http://a"}, "headgate: --config and --upstream exclude each other: the file says it all\nsee headgate serve --help\n"},
 		{[]string{"serve", "-c", "a.yaml", "-l", "1/1s"}, "headgate: --config and --limit exclude each other: the file says it all\nsee headgate serve --help\n"},
-		{[]string{"serve", "-u", "http://a", "--grace", "soon"}, "headgate: --grace \"soon\": time: invalid duration \"soon\"\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--grace", "soon"}, "headgate: --grace \"soon\": want a duration such as \"500ms\", \"30s\" or \"2m\"\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--grace", "-1s"}, "headgate: --grace -1s: must not be negative\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--log-level", "loud"}, "headgate: --log-level \"loud\": want one of debug, info, warn, error\nsee headgate serve --help\n"},
@@ -97,6 +98,7 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"demo", "--duration", "1s"}, "headgate: --duration 1s: want 2s to 1h\nsee headgate demo --help\n"},
 		{[]string{"demo", "--limit", "many"}, "headgate: --limit \"many\": want \"50/1m\", \"50/1m fixed\", \"10/1s burst 20\", \"tokens:200000/1m\" or \"concurrent:32\"\nsee headgate demo --help\n"},
 		{[]string{"explain", "--dialect", "genric"}, "headgate: --dialect \"genric\": unknown dialect; did you mean generic?\nsee headgate explain --help\n"},
+		{[]string{"explain", "--dialect", "openai"}, "headgate: --dialect \"openai\": unknown dialect; want one of auto, generic, ietf\nsee headgate explain --help\n"},
 		{[]string{"explain", "--now", "today"}, "headgate: --now \"today\": want a time such as 2006-01-02T15:04:05Z\nsee headgate explain --help\n"},
 		{[]string{"explain", "--url", "items"}, "headgate: --url \"items\": want a URL such as https://api.example.com/v1/items\nsee headgate explain --help\n"},
 		{[]string{"key", "--name", ""}, "headgate: --name \"\": want a name of printable characters\nsee headgate key --help\n"},
@@ -150,6 +152,30 @@ func TestBadFilesArePlacedFaultsAndStatus2(t *testing.T) {
 	}
 	if status, _, stderr := run(t, "", "check", "-c", "testdata/none.yaml"); status != exitUsage || stderr != "testdata/none.yaml: no such file\n" {
 		t.Errorf("check of no file = %d %q, want 2 and the reason", status, stderr)
+	}
+}
+
+// A file that check lets through is one that serve can run.
+func TestCertificatesThatCannotBeReadAreFaultsOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	file, pem := filepath.Join(dir, "headgate.yaml"), filepath.Join(dir, "some.pem")
+	for _, s := range []struct{ cert, key, want string }{
+		{dir + "/none.pem", pem, ": tls.cert: no such file or directory\n"},
+		{pem, dir + "/none.pem", ": tls.key: no such file or directory\n"},
+		{pem, pem, ": tls: failed to find any PEM data in certificate input\n"},
+	} {
+		text := fmt.Sprintf("tls: {cert: %q, key: %q}\nupstreams: {a: {url: https://a}}\n", s.cert, s.key)
+		for path, data := range map[string]string{file: text, pem: "not PEM"} {
+			if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, cmd := range []string{"check", "serve"} {
+			status, stdout, stderr := run(t, "", cmd, "-c", file)
+			if status != exitUsage || stdout != "" || stderr != file+s.want {
+				t.Errorf("%s of\n%s= %d %q\nstderr %swant 2 and %s%s", cmd, text, status, stdout, stderr, file, s.want)
+			}
+		}
 	}
 }
 

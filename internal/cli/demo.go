@@ -38,7 +38,7 @@ func newDemo(w World) *cobra.Command {
 		Long: `Demo runs an API with a quota and a fleet of 4 × 10 callers who want three times
 as much, all in this process and on loopback. For the first half of the time the
 callers go around the gate, and each one retries by itself with exponential
-backoff, at most 5 tries. For the second half the same callers go through it,
+backoff, at most 5 attempts. For the second half the same callers go through it,
 and none has a line of retry code. What the API counted of both is set side by
 side at the end.
 

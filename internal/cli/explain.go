@@ -51,7 +51,11 @@ func runExplain(cmd *cobra.Command, w World, o explainOptions) error {
 	}
 	d, ok := dialect.Lookup(o.dialect)
 	if !ok {
-		return misused(cmd, "--dialect %q: unknown dialect%s", o.dialect, didYouMean("", o.dialect, dialect.Names()))
+		hint := didYouMean("", o.dialect, dialect.Names())
+		if hint == "" {
+			hint = "; want one of " + strings.Join(dialect.Names(), ", ")
+		}
+		return misused(cmd, "--dialect %q: unknown dialect%s", o.dialect, hint)
 	}
 	target, err := url.Parse(o.url)
 	if err != nil || (o.url != "" && target.Host == "") {

@@ -72,7 +72,7 @@ those in flight; a second one ends it at once.`,
 
 // over loads a file and puts the flags over it.
 func (p processFlags) over(cmd *cobra.Command, file string) (config.Config, error) {
-	c, err := config.Load(file)
+	c, err := load(file)
 	if err != nil {
 		return c, err
 	}

@@ -32,8 +32,10 @@ type attemptLabels struct {
 	status   int
 }
 
-// other stands for label values beyond the bound.
-const other = "other"
+const (
+	other = "other" // stands for label values beyond the bound
+	none  = "none"  // there was no answer
+)
 
 // NewMetrics returns metrics that have counted nothing yet, with those of the
 // Go runtime, of the process, and headgate_build_info.
@@ -44,7 +46,7 @@ func NewMetrics(version, commit string) *Metrics {
 	}, []string{"upstream", "client", "outcome"})
 	attempts := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "headgate_attempts_total",
-		Help: "Attempts that ended, by what the answer was read as and by its status; code is none if there was no answer.",
+		Help: "Attempts that ended, by what the answer was read as and by its status; both are none if there was no answer.",
 	}, []string{"upstream", "reading", "code"})
 	waits := secondsVec("headgate_line_wait_seconds", "Time an attempt stood in line before its permit.")
 	delays := secondsVec("headgate_retry_delay_seconds", "Time chosen between an attempt and the next one of the same call.")
@@ -63,7 +65,7 @@ func NewMetrics(version, commit string) *Metrics {
 			func(k callLabels) callLabels { k.client = other; return k }),
 		attempts: newSeries(
 			func(k attemptLabels) prometheus.Counter {
-				return attempts.WithLabelValues(k.upstream, k.reading.String(), code(k.status))
+				return attempts.WithLabelValues(k.upstream, reading(k.reading, k.status), code(k.status))
 			},
 			func(k attemptLabels) attemptLabels { k.status = -1; return k }),
 		waits:  newSeries(func(u string) prometheus.Observer { return waits.WithLabelValues(u) }, toOther),
@@ -114,12 +116,21 @@ func secondsVec(name, help string) *prometheus.HistogramVec {
 	}, []string{"upstream"})
 }
 
+// reading is the label of a class. Without an answer nothing was read, which
+// must not pass for ok, the zero value.
+func reading(c dialect.Class, status int) string {
+	if status == 0 && c == dialect.OK {
+		return none
+	}
+	return c.String()
+}
+
 // code is the label of a status. Upstreams may invent statuses, but not
 // without end.
 func code(status int) string {
 	switch {
 	case status == 0:
-		return "none"
+		return none
 	case status < 100 || status > 599:
 		return other
 	}

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,7 @@ func TestMetricsTellWhatPassed(t *testing.T) {
 	}
 	e.AttemptEnded(headgate.AttemptEnded{Upstream: "openai", Status: 429, Reading: dialect.Reading{Class: dialect.Throttled}})
 	e.AttemptEnded(headgate.AttemptEnded{Upstream: "openai", Reading: dialect.Reading{Class: dialect.Overloaded}})
+	e.AttemptEnded(headgate.AttemptEnded{Upstream: "openai", Err: errors.New("connection refused")})
 	e.AttemptEnded(headgate.AttemptEnded{Upstream: "openai", Status: 777, Reading: dialect.Reading{Class: dialect.Fatal}})
 	e.Waited(headgate.Waited{Upstream: "openai", Took: 200 * time.Millisecond})
 	e.Retried(headgate.Retried{Upstream: "openai", Delay: 2 * time.Second})
@@ -44,6 +46,7 @@ func TestMetricsTellWhatPassed(t *testing.T) {
 		`headgate_calls_total{client="web",outcome="ok",upstream="openai"} 3`,
 		`headgate_attempts_total{code="429",reading="throttled",upstream="openai"} 1`,
 		`headgate_attempts_total{code="none",reading="overloaded",upstream="openai"} 1`,
+		`headgate_attempts_total{code="none",reading="none",upstream="openai"} 1`,
 		`headgate_attempts_total{code="other",reading="fatal",upstream="openai"} 1`,
 		`headgate_line_wait_seconds_bucket{upstream="openai",le="0.1"} 0`,
 		`headgate_line_wait_seconds_bucket{upstream="openai",le="0.25"} 1`,
