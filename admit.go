@@ -9,13 +9,16 @@ import (
 // admit waits for a permit. If the upstream has none to give while its breaker
 // is open or its line is full, the call goes on to the fallbacks.
 func (c *call) admit() error {
-	c.began = time.Now()
+	if c.began = c.entered; c.attempts > 0 {
+		c.began = time.Now()
+	}
 	err := c.admitAnywhere()
-	c.inLine = time.Since(c.began)
-	c.waited += c.inLine
 	if err != nil {
+		c.waited += time.Since(c.began)
 		return err
 	}
+	c.inLine = c.waiter.admitted.Sub(c.began)
+	c.waited += c.inLine
 	c.attempts++
 	c.tried++
 	c.upstream = c.waiter.upstream // another one if it was reloaded while the call waited
@@ -74,9 +77,11 @@ func (c *call) admitTo(elsewhere bool) error {
 	w.upstream = u
 	w.keys = u.keys
 	if len(w.keys) == 0 {
-		w.keys = []string{passedThrough(c.req.Header)}
+		w.own[0] = passedThrough(c.req.Header)
+		w.keys = w.own[:]
 	}
 	w.path = c.req.URL.Path
+	w.said = c.cost
 	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength)
 	w.deadline = c.permitBy(c.began)
 	w.elsewhere = elsewhere

@@ -15,11 +15,12 @@ type budget struct {
 
 func newBudget(share float64) *budget { return &budget{b: retry.NewBudget(share)} }
 
-// attempt says that an attempt is sent.
-func (b *budget) attempt() {
+// attempt says that an attempt is sent. Moments may come in any order: one
+// before the last adds nothing for the time between.
+func (b *budget) attempt(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.b.Attempt(time.Now())
+	b.b.Attempt(now)
 }
 
 // draw takes one retry and returns the earliest moment at which it may be made.

@@ -24,7 +24,8 @@ const (
 // call is what a caller wants: one or more attempts.
 type call struct {
 	gate     *shared
-	upstream *upstream
+	home     *upstream // that the caller turned to
+	upstream *upstream // that the call is at: home, or a fallback
 	req      *http.Request
 	caller   Caller
 	cost     Cost          // as the caller said
@@ -39,7 +40,9 @@ type call struct {
 	attempts     int           // at all upstreams together
 	tried        int           // at this one
 	backoff      time.Duration // the last one at this one
+	unwatched    bool          // the caller closes the answer's body, whatever happens
 	waiter       waiter
+	first        attempt // most calls make no other: memory is taken once
 }
 
 // enter reads what a request says about itself.
@@ -49,6 +52,7 @@ func (u *upstream) enter(gate *shared, req *http.Request) (*call, error) {
 	}
 	c := &call{
 		gate:     gate,
+		home:     u,
 		upstream: u,
 		req:      req,
 		caller:   callerFrom(req.Context()),
@@ -59,29 +63,38 @@ func (u *upstream) enter(gate *shared, req *http.Request) (*call, error) {
 		c.deadline = d
 	}
 	h := req.Header
-	if v := h.Get(fieldMaxWait); v != "" {
+	if v := firstOf(h, fieldMaxWait); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < 0 {
 			return nil, fmt.Errorf("%s %q: want a duration such as 30s", fieldMaxWait, v)
 		}
 		c.maxWait = max(d, 1) // 0 waits for nothing
 	}
-	if v := h.Get(fieldCost); v != "" {
+	if v := firstOf(h, fieldCost); v != "" {
 		cost, err := ParseCost(v)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fieldCost, err)
 		}
 		c.cost = cost
 	}
-	if v := h.Values(fieldPriority); len(v) > 0 {
+	if v := h[fieldPriority]; len(v) > 0 {
 		c.caller.Priority = urgency(v, c.caller.Priority)
 	}
-	if v := h.Get(fieldTimeout); v != "" {
+	if v := firstOf(h, fieldTimeout); v != "" {
 		if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 && s < 1e9 {
 			c.deadline = earliest(c.deadline, c.entered.Add(time.Duration(s*float64(time.Second))))
 		}
 	}
 	return c, nil
+}
+
+// firstOf returns the first value of a field, "" if there is none. Unlike Get it
+// takes the name as it is: in canonical form.
+func firstOf(h http.Header, field string) string {
+	if v := h[field]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // urgency reads Priority (RFC 9218, section 4.1). A field that is malformed is
@@ -120,8 +133,16 @@ func (c *call) repeatable() bool {
 	return c.req.Body == nil || c.req.Body == http.NoBody || c.req.GetBody != nil
 }
 
-// cause returns why the caller's context ended.
-func (c *call) cause() error { return context.Cause(c.req.Context()) }
+// cause returns why the caller's context ended, nil if it has not.
+func (c *call) cause() error { return causeOf(c.req.Context()) }
+
+// causeOf is context.Cause, but cheap while the context goes on.
+func causeOf(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
 
 // earliest returns the earlier of two moments of which either may be zero.
 func earliest(a, b time.Time) time.Time {

@@ -83,7 +83,7 @@ func (c *call) mayRepeat(kind retry.Kind, r dialect.Reading) bool {
 	if r.Told {
 		return r.Retryable
 	}
-	return r.Retryable || p.Methods.Allows(kind, c.req.Method, c.req.Header.Get(fieldKey) != "")
+	return r.Retryable || p.Methods.Allows(kind, c.req.Method, firstOf(c.req.Header, fieldKey) != "")
 }
 
 // isCertificate says whether a connection failed because the other side is

@@ -24,10 +24,9 @@ type desk struct {
 		names   map[string]bool // of the upstreams in front of it, ever
 		joined  bool            // seats may share limits
 		seats   map[seatKey]*seat
-		sweepAt int       // seats at which unused ones are looked for
-		lanes   uint64    // last number given to a seat
-		pressed time.Time // since when calls have been waiting without a break; zero: none is
-		held    held      // serveLocked's own, between its calls
+		sweepAt int    // seats at which unused ones are looked for
+		lanes   uint64 // last number given to a seat
+		held    held   // serveLocked's own, between its calls
 		alarm   *time.Timer
 		rings   time.Time   // when alarm is due; zero: it is not set
 		clerk   *time.Timer // looks after the stock
@@ -50,20 +49,24 @@ type grant struct {
 type waiter struct {
 	entry     line.Entry
 	upstream  *upstream
-	keys      []string // the credentials it may use, as the desk names them
+	keys      []credentialKey // of those it may use
+	own       [1]credentialKey
 	path      string
 	seat      *seat
+	said      Cost // what the caller said that it costs
 	ask       ledger.Ask
-	deadline  time.Time // for the permit; zero: none
-	elsewhere bool      // it has somewhere else to go while the breaker is open
-	waited    bool      // it has been in line
-	final     bool      // it would be the call's last attempt
-	bare      bool      // not an HTTP call: its permit may come from a stock
-	ready     chan struct{}
+	deadline  time.Time     // for the permit; zero: none
+	elsewhere bool          // it has somewhere else to go while the breaker is open
+	waited    bool          // it has been in line
+	final     bool          // it would be the call's last attempt
+	bare      bool          // not an HTTP call: its permit may come from a stock
+	ready     chan struct{} // nil: it has never been in line
 
 	// Set by the desk before ready is told.
 	grant grant
 	err   error
+
+	admitted time.Time // when admit returned with a permit
 }
 
 func newDesk() *desk {
@@ -118,27 +121,25 @@ func (w *waiter) adopt(u *upstream) {
 		w.keys = u.keys
 	}
 	w.upstream = u
+	w.ask.Cost = u.weigh(w.said, w.entry.Bytes)
 }
 
 // moveLocked finds a place once more for a call that is in line. Its turn among
 // those it then waits with is by its arrival.
 func (d *desk) moveLocked(now time.Time, w *waiter) {
 	d.mu.line.Leave(&w.entry)
-	w.seat.waiting--
+	w.seat.left()
 	d.placeLocked(now, w)
 	d.mu.line.Rejoin(now, &w.entry)
-	w.seat.waiting++
+	w.seat.joined(now)
 }
 
 // admit blocks until w has a permit, is refused, or gives up. back says that w
 // has been let through before: it keeps its place, and the line's bounds are
 // not held against it.
 func (d *desk) admit(ctx context.Context, w *waiter, back bool) error {
-	if err := context.Cause(ctx); err != nil {
+	if err := causeOf(ctx); err != nil {
 		return err
-	}
-	if w.ready == nil {
-		w.ready = make(chan struct{}, 1)
 	}
 	w.err = nil
 	if granted, err := d.enter(w, back); granted || err != nil {
@@ -152,8 +153,10 @@ func (d *desk) admit(ctx context.Context, w *waiter, back bool) error {
 	}
 	select {
 	case <-w.ready:
+		w.admitted = time.Now()
 		return w.err
 	case <-late:
+		w.admitted = time.Now()
 		return d.expire(w)
 	case <-ctx.Done():
 		d.leave(w)
@@ -179,7 +182,7 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 	}
 	if d.mu.line.Len() == 0 {
 		if g, _, ok := d.takeLocked(now, w); ok {
-			w.grant = g
+			w.grant, w.admitted = g, now
 			if w.bare {
 				d.rushLocked(now, w)
 			}
@@ -190,6 +193,9 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 	if err := d.hopelessLocked(now, w, back); err != nil {
 		return false, err
 	}
+	if w.ready == nil {
+		w.ready = make(chan struct{}, 1)
+	}
 	var full bool
 	if back {
 		d.mu.line.Rejoin(now, &w.entry)
@@ -197,14 +203,12 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 		// It may yet need none of what the others wait for.
 		d.mu.line.Rejoin(now, &w.entry)
 	}
-	w.seat.waiting++
+	w.seat.joined(now)
 	w.waited = true
-	if d.mu.pressed.IsZero() {
-		d.mu.pressed = now
-	}
 	d.serveLocked(now)
 	select {
 	case <-w.ready:
+		w.admitted = now
 		return w.err == nil, w.err
 	default:
 	}
@@ -288,10 +292,7 @@ func (d *desk) leaveLocked(w *waiter) bool {
 	if !d.mu.line.Leave(&w.entry) {
 		return false
 	}
-	w.seat.waiting--
-	if d.mu.line.Len() == 0 {
-		d.mu.pressed = time.Time{}
-	}
+	w.seat.left()
 	return true
 }
 

@@ -25,22 +25,32 @@ func (c *call) pass(a *attempt, resp *http.Response, r dialect.Reading) *http.Re
 	if resp.Header == nil {
 		resp.Header = make(http.Header)
 	}
-	resp.Header[fieldAttempts] = []string{strconv.Itoa(c.attempts)}
-	resp.Header[fieldServerTiming] = append(resp.Header[fieldServerTiming], c.serverTiming())
+	added := [...]string{strconv.Itoa(c.attempts), c.serverTiming()}
+	resp.Header[fieldAttempts] = added[:1:1]
+	if theirs := resp.Header[fieldServerTiming]; len(theirs) > 0 {
+		resp.Header[fieldServerTiming] = append(theirs, added[1])
+	} else {
+		resp.Header[fieldServerTiming] = added[1:]
+	}
 	if r.Class == dialect.Throttled || r.Class == dialect.Overloaded {
 		// The attempts are used up: SDKs must not start over.
 		resp.Header[fieldShouldRetry] = []string{"false"}
 	}
 	resp.Request = c.req
 	a.passed = true
-	b := &body{ReadCloser: resp.Body, call: c, attempt: a, status: resp.StatusCode, outcome: r.Class.String()}
+	b := &a.answer
+	b.ReadCloser, b.call, b.attempt = resp.Body, c, a
+	b.status, b.outcome = resp.StatusCode, r.Class.String()
 	if resp.Body == http.NoBody {
 		b.finish(nil)
 		return resp
 	}
-	b.watch(resp.StatusCode == http.StatusSwitchingProtocols)
+	switched := resp.StatusCode == http.StatusSwitchingProtocols
+	if switched || !c.unwatched {
+		b.watch(switched)
+	}
 	resp.Body = b
-	if w, ok := b.ReadCloser.(io.Writer); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+	if w, ok := b.ReadCloser.(io.Writer); ok && switched {
 		resp.Body = duplexBody{b, w}
 	}
 	return resp
@@ -57,7 +67,9 @@ func (c *call) serverTiming() string {
 }
 
 func appendMillis(b []byte, d time.Duration) []byte {
-	return strconv.AppendFloat(b, float64(d)/float64(time.Millisecond), 'f', 1, 64)
+	const tenth = time.Millisecond / 10
+	n := int64(d.Round(tenth) / tenth)
+	return append(strconv.AppendInt(b, n/10, 10), '.', byte('0'+n%10))
 }
 
 // body is the body of an answer that is on its way to the caller. The attempt
@@ -105,7 +117,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.finish(nil)
+	b.finish(b.call.cause())
 	return err
 }
 
@@ -121,14 +133,14 @@ func (b *body) finish(err error) {
 	if forget != nil {
 		forget()
 	}
-	b.attempt.end()
+	now := b.attempt.end()
 	switch {
 	case err == nil || err == io.EOF:
-		b.call.ended(b.outcome, b.status, nil)
+		b.call.ended(now, b.outcome, b.status, nil)
 	case b.call.cause() != nil:
-		b.call.ended(OutcomeCancelled, b.status, b.call.cause())
+		b.call.ended(now, OutcomeCancelled, b.status, b.call.cause())
 	default:
-		b.call.ended(OutcomeOverloaded, b.status, err)
+		b.call.ended(now, OutcomeOverloaded, b.status, err)
 	}
 }
 
@@ -153,7 +165,8 @@ func (a *attempt) watch(resp *http.Response, idle time.Duration) {
 		resp.Body = http.NoBody
 	}
 	if idle > 0 && resp.Body != http.NoBody && resp.StatusCode != http.StatusSwitchingProtocols {
-		resp.Body = &watchedBody{ReadCloser: resp.Body, attempt: a, idle: idle}
+		a.watched = watchedBody{ReadCloser: resp.Body, attempt: a, idle: idle}
+		resp.Body = &a.watched
 	}
 }
 
@@ -163,17 +176,12 @@ type watchedBody struct {
 	io.ReadCloser
 	attempt *attempt
 	idle    time.Duration
-	timer   *time.Timer // made by the first read
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
-	if b.timer == nil {
-		b.timer = time.AfterFunc(b.idle, func() { b.attempt.cancel(ErrIdleStream) })
-	} else {
-		b.timer.Reset(b.idle)
-	}
+	b.attempt.arm(b.idle)
 	n, err := b.ReadCloser.Read(p)
-	b.timer.Stop()
+	b.attempt.disarm()
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.attempt.ctx); cause != nil {
 			err = cause // rather than what the connection made of it
@@ -210,18 +218,23 @@ func (a *attempt) drop(resp *http.Response) {
 	a.end()
 }
 
-// end gives back what the attempt still holds, and frees its context. A second
-// end does nothing.
-func (a *attempt) end() {
-	a.desk.end(a.seat, a.grant)
+// end gives back what the attempt still holds, frees its context, and returns
+// the moment. A second end does nothing.
+func (a *attempt) end() (now time.Time) {
+	if a.over {
+		now = time.Now()
+	} else {
+		now = a.desk.end(a.seat, a.grant)
+	}
 	a.cancel(nil)
+	return now
 }
 
 // ended tells how the call ended.
-func (c *call) ended(outcome string, status int, err error) {
+func (c *call) ended(now time.Time, outcome string, status int, err error) {
 	c.gate.events.callEnded(CallEnded{
 		Upstream: c.upstream.name, Client: c.caller.Name, Outcome: outcome,
-		Attempts: c.attempts, Status: status, Waited: c.waited, Took: time.Since(c.entered), Err: err,
+		Attempts: c.attempts, Status: status, Waited: c.waited, Took: now.Sub(c.entered), Err: err,
 	})
 }
 

@@ -102,6 +102,9 @@ func (g *Gate) Reload(cfg config.Config) error {
 // one it replaces, unless their shares differ.
 func (s *shared) adopt(u *upstream, c config.Upstream, d *desk, old *upstream) {
 	u.desk = d
+	if old != nil {
+		u.inherit(old)
+	}
 	u.budgetShare = float64(c.Retry.Budget)
 	if old != nil && old.budgetShare == u.budgetShare {
 		u.budget = old.budget

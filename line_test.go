@@ -390,7 +390,7 @@ func TestTenThousandWaitCheaply(t *testing.T) {
 			start := time.Now()
 			var waiting []*waiter
 			for i := range 10_000 {
-				w := &waiter{upstream: u, keys: []string{fmt.Sprint(i % test.credentials)}, ready: make(chan struct{}, 1)}
+				w := &waiter{upstream: u, keys: []credentialKey{{name: fmt.Sprint(i % test.credentials)}}, ready: make(chan struct{}, 1)}
 				w.entry.Value, w.deadline = w, start.Add(1e6*time.Hour)
 				granted, err := u.desk.enter(w, false)
 				if err != nil {

@@ -14,9 +14,10 @@ import (
 
 // observe reads an answer and tells the desk what it means.
 func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
-	took := time.Since(a.started)
+	now := time.Now()
+	took := now.Sub(a.started)
 	c.upstreamTime += took
-	r := c.read(a, resp, time.Now())
+	r := c.read(a, resp, now)
 	v := verdict{outcome: breaker.Success}
 	switch r.Class {
 	case dialect.Throttled:
@@ -27,7 +28,13 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	case dialect.Overloaded:
 		v.outcome = breaker.Failed
 	}
-	n := a.desk.answered(a.seat, a.grant, v)
+	var n news
+	if resp.Body == http.NoBody {
+		n = a.desk.finish(a.seat, a.grant, v)
+		a.over = true
+	} else {
+		n = a.desk.answered(a.seat, a.grant, v)
+	}
 	c.gate.events.attemptEnded(AttemptEnded{
 		Upstream: c.upstream.name, Client: c.caller.Name, Attempt: c.attempts,
 		Status: resp.StatusCode, Reading: r, Took: took,
@@ -64,7 +71,7 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 		Path:   c.req.URL.Path,
 		Status: resp.StatusCode,
 		Header: resp.Header,
-		HasKey: c.req.Header.Get(fieldKey) != "",
+		HasKey: firstOf(c.req.Header, fieldKey) != "",
 	}
 	d := c.upstream.dialectFor(answer.Host, resp.Header)
 	if n := d.BodyMax(resp.StatusCode, resp.Header); n > 0 {

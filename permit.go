@@ -58,7 +58,7 @@ func (g *Gate) Acquire(ctx context.Context, upstream string, cost Cost) (Permit,
 	if u == nil {
 		return Permit{}, fmt.Errorf("%w %q", ErrUnknownUpstream, upstream)
 	}
-	if cost == nil && context.Cause(ctx) == nil {
+	if cost == nil && ctx.Err() == nil {
 		if p, ok := u.desk.stock.Load().take(u); ok {
 			p.gate = g.shared
 			return p, nil
@@ -74,14 +74,14 @@ func (u *upstream) acquire(ctx context.Context, gate *shared, cost Cost) (Permit
 	caller := callerFrom(ctx)
 	w, _ := gate.waiters.Get().(*waiter)
 	if w == nil {
-		w = &waiter{ready: make(chan struct{}, 1)}
+		w = new(waiter)
 	}
 	defer gate.waiters.Put(w)
 	*w = waiter{upstream: u, keys: u.keys, bare: true, ready: w.ready}
 	if len(w.keys) == 0 {
 		w.keys = nobody
 	}
-	w.ask.Cost = cost
+	w.said, w.ask.Cost = cost, cost
 	w.entry.Client, w.entry.Weight, w.entry.Priority = caller.Name, caller.Weight, caller.Priority
 	w.entry.Value = w
 	if u.maxWait > 0 {
@@ -97,12 +97,13 @@ func (u *upstream) acquire(ctx context.Context, gate *shared, cost Cost) (Permit
 }
 
 // nobody is the credential of those who carry none.
-var nobody = []string{""}
+var nobody = make([]credentialKey, 1)
 
 // Settle corrects what the attempt weighs to what it really took: more than was
-// there is debt. It must come before Done.
+// there is debt. It must come before Done. What no call may say of itself, such
+// as that it was no request, is ignored.
 func (p Permit) Settle(actual Cost) {
-	if p.seat == nil {
+	if p.seat == nil || checkCost(actual) != nil {
 		return
 	}
 	d := p.upstream.desk

@@ -144,13 +144,15 @@ func (d *desk) disperseLocked(now time.Time, s *seat) {
 	d.serveLocked(now)
 }
 
-// end gives back what the attempt still holds. A second end does nothing.
-func (d *desk) end(s *seat, g grant) {
+// end gives back what the attempt still holds, and returns when. A second end
+// does nothing.
+func (d *desk) end(s *seat, g grant) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.endLocked(now, s, g)
 	d.serveSeatLocked(now, s)
+	return now
 }
 
 func (d *desk) endLocked(now time.Time, s *seat, g grant) {

@@ -1,6 +1,8 @@
 package headgate
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -177,6 +179,51 @@ func TestRoundTripClosesTheBodyOnEveryPath(t *testing.T) {
 }
 
 var errAny = errors.New("any error")
+
+// What lies in memory reaches what sends as it is: net/http knows by the type
+// that head and body can go out in one piece.
+func TestRoundTripSendsBodiesInMemoryAsTheyAre(t *testing.T) {
+	tests := []struct {
+		name string
+		body io.Reader
+		asIs bool
+	}{
+		{"strings.Reader", strings.NewReader("text"), true},
+		{"bytes.Reader", bytes.NewReader([]byte("text")), true},
+		{"bytes.Buffer", bytes.NewBufferString("text"), true},
+		{"a reader that may fail", io.LimitReader(strings.NewReader("text"), 4), false},
+		{"one that is an io.WriterTo too", bufio.NewReader(strings.NewReader("text")), false},
+		{"one with a Close of its own", &requestText{Reader: strings.NewReader("text")}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var sent []io.ReadCloser
+			g := openGate(t, roundTrips(func(req *http.Request) (*http.Response, error) {
+				text, err := io.ReadAll(req.Body)
+				req.Body.Close()
+				if string(text) != "text" || err != nil {
+					t.Errorf("sent %q and %v, want text", text, err)
+				}
+				sent = append(sent, req.Body)
+				return reply([]int{503, 200}[len(sent)-1]), nil
+			}), config.Upstream{Retry: config.Retry{Methods: "any", Base: 1, Cap: 1}})
+			req, err := http.NewRequestWithContext(t.Context(), "POST", "/x", test.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, second := req.Body, io.NopCloser(strings.NewReader("text"))
+			req.GetBody = func() (io.ReadCloser, error) { return second, nil }
+			resp, err := g.RoundTripper("api").RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if asIs := sent[0] == first; asIs != test.asIs || sent[1] != second {
+				t.Errorf("sent %T and then %T as they are: %v, %v, want %v, true", first, second, asIs, sent[1] == second, test.asIs)
+			}
+		})
+	}
+}
 
 func TestRoundTripNeverReturnsBoth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package headgate
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
@@ -14,16 +15,51 @@ type seat struct {
 	lane       uint64
 	book       *ledger.Book
 	breaker    *breaker.Breaker
-	waiting    int
+	choice     bool      // calls that wait for another seat may take this one
+	waiting    int       // calls in line
+	pressed    time.Time // since when calls have been waiting without a break; zero: none is
 }
 
-type seatKey struct{ upstream, credential string }
+type seatKey struct {
+	upstream   string
+	credential credentialKey
+}
+
+// credentialKey tells the credentials of an upstream apart. The zero key is that
+// of calls that carry none.
+type credentialKey struct {
+	name string // of a configured one
+	hash uint64 // of one that a caller brings along: this process's own, so that it says nothing about it
+}
+
+// String returns the credential's name, "" if there is none.
+func (k credentialKey) String() string {
+	if k.hash != 0 {
+		return "caller's " + strconv.FormatUint(k.hash, 36)
+	}
+	return k.name
+}
 
 // seatsKept is how many seats a desk keeps before it looks for unused ones.
 const seatsKept = 1024
 
 // laneOf returns the lane of the calls that need the same limits of a seat.
 func (s *seat) laneOf(paths uint64) uint64 { return s.lane*0x9e3779b97f4a7c15 ^ paths }
+
+// joined notes that a call waits for the seat.
+func (s *seat) joined(now time.Time) {
+	if s.waiting == 0 {
+		s.pressed = now
+	}
+	s.waiting++
+}
+
+// left notes that a call waits no more.
+func (s *seat) left() {
+	if s.waiting--; s.waiting == 0 {
+		s.pressed = time.Time{}
+	}
+}
 
 // unused says whether forgetting the seat would lose nothing.
 func (s *seat) unused(now time.Time) bool {
@@ -42,8 +78,10 @@ func (d *desk) placeLocked(now time.Time, w *waiter) {
 // equals the one with the least to do.
 func (d *desk) pickLocked(now time.Time, w *waiter) *seat {
 	if len(w.keys) == 1 {
+		d.sweepLocked(now)
 		return d.seatLocked(now, w.upstream, w.keys[0])
 	}
+	d.sweepLocked(now) // not between the seats: none must go that was picked
 	var best *seat
 	var bestAt time.Time
 	bestLoad := math.MaxInt
@@ -62,20 +100,19 @@ func (d *desk) pickLocked(now time.Time, w *waiter) *seat {
 }
 
 // seatLocked returns the seat of a credential.
-func (d *desk) seatLocked(now time.Time, u *upstream, credential string) *seat {
+func (d *desk) seatLocked(now time.Time, u *upstream, credential credentialKey) *seat {
 	key := seatKey{u.name, credential}
 	if s := d.mu.seats[key]; s != nil {
 		return s
 	}
-	if len(d.mu.seats) >= d.mu.sweepAt {
-		d.sweepLocked(now)
-	}
 	d.mu.lanes++
+	name := credential.String()
 	s := &seat{
-		credential: credential,
+		credential: name,
 		lane:       d.mu.lanes,
-		book:       d.mu.ledger.Book(credential, now),
+		book:       d.mu.ledger.Book(name, now),
 		breaker:    breaker.New(u.breaker),
+		choice:     len(u.keys) > 1,
 	}
 	d.mu.seats[key] = s
 	return s
@@ -84,12 +121,15 @@ func (d *desk) seatLocked(now time.Time, u *upstream, credential string) *seat {
 // sweepLocked forgets seats that nothing hangs on: callers who pass their own
 // credentials may bring any number of them.
 func (d *desk) sweepLocked(now time.Time) {
+	if len(d.mu.seats) < d.mu.sweepAt {
+		return
+	}
 	used := make(map[string]bool)
 	for key, s := range d.mu.seats {
 		if s.unused(now) {
 			delete(d.mu.seats, key)
 		} else {
-			used[key.credential] = true
+			used[s.credential] = true
 		}
 	}
 	d.mu.ledger.Keep(func(credential string) bool { return used[credential] }, now)

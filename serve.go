@@ -14,16 +14,15 @@ func (d *desk) serveLocked(now time.Time) {
 	for again := d.mu.line.Len() > 0; again; {
 		again, next = d.offerLocked(now)
 	}
-	if d.mu.line.Len() == 0 {
-		d.mu.pressed = time.Time{}
-		return
+	if d.mu.line.Len() > 0 {
+		d.alarmLocked(now, next)
 	}
-	d.alarmLocked(now, next)
 }
 
-// serveSeatLocked is serveLocked if only what one seat holds has changed.
+// serveSeatLocked is serveLocked, unless nobody who waits can want what one
+// seat gave back.
 func (d *desk) serveSeatLocked(now time.Time, s *seat) {
-	if s.waiting > 0 || d.mu.joined {
+	if s.waiting > 0 || s.choice || d.mu.joined {
 		d.serveLocked(now)
 	}
 }
@@ -39,7 +38,8 @@ func (d *desk) offerLocked(now time.Time) (again bool, next time.Time) {
 			return true
 		}
 		w = d.proberLocked(now, w)
-		g, wait, ok := d.takeLocked(now, w)
+		waitedFor := w.seat
+		g, wait, ok := d.takeAnyLocked(now, w)
 		if !ok {
 			d.holdBackLocked(w, wait)
 			if !wait.At.IsZero() && (next.IsZero() || wait.At.Before(next)) {
@@ -49,7 +49,7 @@ func (d *desk) offerLocked(now time.Time) (again bool, next time.Time) {
 		}
 		w.grant = g
 		d.mu.line.Take(now, &w.entry)
-		w.seat.waiting--
+		waitedFor.left()
 		w.ready <- struct{}{} // has room for it
 		again = true
 		// The next of its lane may be more deserving than all others who need
@@ -84,9 +84,34 @@ func (d *desk) proberLocked(now time.Time, w *waiter) *waiter {
 	return other
 }
 
+// takeAnyLocked takes a permit for w from the seat that it waits for, or else
+// from another that it may use and that nobody waits for.
+func (d *desk) takeAnyLocked(now time.Time, w *waiter) (grant, ledger.Wait, bool) {
+	g, wait, ok := d.takeLocked(now, w)
+	if ok || len(w.keys) == 1 {
+		return g, wait, ok
+	}
+	own := w.seat
+	for _, key := range w.keys {
+		w.seat = d.seatLocked(now, w.upstream, key)
+		if w.seat.waiting > 0 {
+			continue
+		}
+		g, other, ok := d.takeLocked(now, w)
+		if ok {
+			return g, other, true
+		}
+		if wait.At.IsZero() || !other.At.IsZero() && other.At.Before(wait.At) {
+			wait.At = other.At // to be asked again
+		}
+	}
+	w.seat = own
+	return grant{}, wait, false
+}
+
 // takeLocked takes a permit for w, or says what it has to wait for.
 func (d *desk) takeLocked(now time.Time, w *waiter) (grant, ledger.Wait, bool) {
-	w.ask.Pressed = d.mu.pressed
+	w.ask.Pressed = w.seat.pressed
 	w.ask.Modest = w.upstream.modest(w.entry.Priority, now.Sub(w.entry.Arrived))
 	if wait, ok := w.seat.book.Ready(now, &w.ask); !ok {
 		return grant{}, wait, false

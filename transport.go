@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/dialect"
@@ -29,6 +30,22 @@ type roundTripper struct {
 	gate  *shared
 	name  string
 	fixed *upstream // of a Transport; nil: whatever the gate has under the name
+
+	unwatched bool // see Unwatched
+}
+
+// Unwatched returns rt for callers who close the body of every answer soon after
+// their request's context has ended. A round tripper of a Gate then need not
+// watch the context itself while a body is not read, which costs each call a
+// little. Any other round tripper is returned as it is.
+func Unwatched(rt http.RoundTripper) http.RoundTripper {
+	t, ok := rt.(*roundTripper)
+	if !ok {
+		return rt
+	}
+	closing := *t
+	closing.unwatched = true
+	return &closing
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -45,6 +62,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
+	c.unwatched = t.unwatched
 	return c.run()
 }
 
@@ -115,7 +133,7 @@ func (c *call) fail(err error) error {
 	default:
 		err = &UnreachableError{Upstream: c.upstream.name, Attempts: c.attempts, Err: err}
 	}
-	c.ended(outcome, 0, err)
+	c.ended(time.Now(), outcome, 0, err)
 	return err
 }
 

@@ -1,6 +1,8 @@
 package headgate
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -8,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/limit"
 	"github.com/headgate/headgate/internal/mock"
 )
@@ -71,4 +74,40 @@ func TestTransportSendsRequestsWhereTheySay(t *testing.T) {
 			t.Errorf("sent to %s as %s, want it as the request says", sent.URL, sent.Host)
 		}
 	})
+}
+
+// Without Unwatched a call ends with its context; with it, once its body is
+// closed. How it ended is the same.
+func TestUnwatchedCallsEndWhenTheirBodiesAreClosed(t *testing.T) {
+	for _, watched := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var seen collect
+			g := openGate(t, &fake{}, config.Upstream{Limits: limits("concurrent:1")}, seen.option())
+			rt, held := g.RoundTripper("api"), 0
+			if !watched {
+				rt, held = Unwatched(rt), 1
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			resp, err := rt.RoundTrip(request(ctx, "GET", "/x", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			synctest.Wait()
+			if n := inFlight(g); n != held {
+				t.Errorf("watched %v: %d permits in flight before Close, want %d", watched, n, held)
+			}
+			resp.Body.Close()
+			free(t, g)
+			if len(seen.ended) != 1 || seen.ended[0].Outcome != OutcomeCancelled || !errors.Is(seen.ended[0].Err, context.Canceled) {
+				t.Errorf("watched %v: told %+v, want one call, cancelled", watched, seen.ended)
+			}
+		})
+	}
+}
+
+func TestUnwatchedLeavesOtherRoundTrippersAlone(t *testing.T) {
+	if rt := Unwatched(http.DefaultTransport); rt != http.DefaultTransport {
+		t.Errorf("Unwatched of an http.Transport = %v, want itself", rt)
+	}
 }

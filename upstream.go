@@ -1,12 +1,14 @@
 package headgate
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"hash/maphash"
 	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +33,8 @@ type upstream struct {
 	fallback []string
 
 	credentials []config.Credential
-	keys        []string // of the configured credentials, as the desk names them
+	keys        []credentialKey
+	prints      []string // fingerprints of the configured credentials
 
 	rules         []ledger.Rule
 	ledgerOptions ledger.Options
@@ -90,8 +93,9 @@ func newUpstream(name string, c config.Upstream, send http.RoundTripper) (*upstr
 		}
 		u.dialect = d
 	}
-	for i := range c.Credentials {
-		u.keys = append(u.keys, "credential "+strconv.Itoa(i+1))
+	for _, c := range c.Credentials {
+		u.prints = append(u.prints, fingerprint(c))
+		u.keys = append(u.keys, credentialKey{name: "credential " + fingerprint(c)})
 	}
 	for i, l := range c.Limits {
 		r, err := newRule(l)
@@ -203,9 +207,28 @@ var credentialFields = []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog
 
 var credentialSeed = maphash.MakeSeed()
 
-// passedThrough names the credential that a request brings along: a hash that
-// is this process's own, so that it says nothing about the credential.
-func passedThrough(h http.Header) string {
+// fingerprint tells configured credentials apart and says nothing about them.
+func fingerprint(c config.Credential) string {
+	hash := sha256.Sum256([]byte(http.CanonicalHeaderKey(c.Header) + "\x00" + c.Value.Reveal()))
+	return hex.EncodeToString(hash[:4])
+}
+
+// inherit names credentials as the configuration before did, so that what was
+// counted stays theirs: those that it had, wherever they stand now, and those
+// that took the place of one that is gone, because that is how keys are
+// rotated.
+func (u *upstream) inherit(old *upstream) {
+	for i, print := range u.prints {
+		if j := slices.Index(old.prints, print); j >= 0 {
+			u.keys[i] = old.keys[j]
+		} else if i < len(old.prints) && !slices.Contains(u.prints, old.prints[i]) {
+			u.keys[i] = old.keys[i]
+		}
+	}
+}
+
+// passedThrough returns the key of the credential that a request brings along.
+func passedThrough(h http.Header) credentialKey {
 	var hash maphash.Hash
 	hash.SetSeed(credentialSeed)
 	found := false
@@ -218,15 +241,15 @@ func passedThrough(h http.Header) string {
 		}
 	}
 	if !found {
-		return ""
+		return credentialKey{}
 	}
-	return "caller's " + strconv.FormatUint(hash.Sum64(), 36)
+	return credentialKey{hash: hash.Sum64()}
 }
 
 // address returns where a request goes.
-func (u *upstream) address(target *url.URL) *url.URL {
+func (u *upstream) address(target *url.URL) url.URL {
 	if u.base == nil {
-		return target
+		return *target
 	}
 	to := *u.base
 	to.RawQuery = target.RawQuery
@@ -240,5 +263,5 @@ func (u *upstream) address(target *url.URL) *url.URL {
 	if u.base.RawPath != "" || target.RawPath != "" {
 		to.RawPath = u.base.EscapedPath() + slash + target.EscapedPath()
 	}
-	return &to
+	return to
 }

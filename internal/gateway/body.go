@@ -17,7 +17,8 @@ import (
 // door; net/http notices that a caller has left only after the body was read.
 // Anything else goes through a spool, which the attempts read while it grows.
 type body struct {
-	short   []byte // if spool is nil; nil: there is no body
+	short   []byte       // if spool is nil; nil: there is no body
+	first   bytes.Reader // of short
 	spool   *spool
 	trailer http.Header // of the request; its values are there once the body has been read
 	cancel  context.CancelCauseFunc
@@ -98,20 +99,15 @@ func (b *body) attach(out *http.Request) {
 		}
 		out.Trailer = b.trailer
 	case b.short != nil:
-		out.GetBody = func() (io.ReadCloser, error) {
-			return &shortBody{*bytes.NewReader(b.short)}, nil
-		}
-		out.Body, _ = out.GetBody()
+		// As http.NewRequest would make it: transports know by the types that
+		// head and body can go out in one piece.
+		b.first.Reset(b.short)
+		out.Body = io.NopCloser(&b.first)
+		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.short)), nil }
 	default:
 		out.Body, out.GetBody = http.NoBody, nil
 	}
 }
-
-// shortBody is a reader of a body in memory. Transports know how to write it
-// without a buffer of theirs.
-type shortBody struct{ bytes.Reader }
-
-func (*shortBody) Close() error { return nil }
 
 // streaming reports whether the caller is still sending.
 func (b *body) streaming() bool { return b.spool != nil && !b.spool.ended() }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -236,5 +237,28 @@ func TestUnannouncedTrailersDoNotDisturbTheCall(t *testing.T) {
 		if req := <-seen; status != 200 || len(req.Trailer) != 0 {
 			t.Fatalf("got %d with trailer %v at the door, want 200 with none", status, req.Trailer)
 		}
+	}
+}
+
+// TestShortBodyIsAsNewRequestMakesIt: what sends knows by the types that head
+// and body can go out in one piece.
+func TestShortBodyIsAsNewRequestMakesIt(t *testing.T) {
+	seen := make(chan *http.Request, 1)
+	_, base := start(t, echoDoor(seen), file(), Options{})
+	do(t, newClient(t, false), "POST", base+"/api/", "text")
+	req := <-seen
+	want, err := http.NewRequest("POST", "/", bytes.NewReader([]byte("text")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := req.GetBody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req.ContentLength != 4 || reflect.TypeOf(req.Body) != reflect.TypeOf(want.Body) || reflect.TypeOf(again) != reflect.TypeOf(want.Body) {
+		t.Errorf("body is %T of %d bytes, and %T again, want %T of 4", req.Body, req.ContentLength, again, want.Body)
+	}
+	if text, err := io.ReadAll(again); string(text) != "text" || err != nil {
+		t.Errorf("read %q and %v again, want text", text, err)
 	}
 }

@@ -78,8 +78,11 @@ func (c *call) copyBody(res *http.Response) error {
 		// Some callers wait for the header alone. An error shows at the next write.
 		_ = flush(c.w)
 	}
+	if res.Body == http.NoBody {
+		return nil
+	}
 	pool := &buffers
-	if events {
+	if events || res.ContentLength > 0 && res.ContentLength <= smallBuffer {
 		pool = &smallBuffers
 	}
 	buf := pool.Get().(*[]byte)
@@ -105,11 +108,14 @@ func (c *call) copyBody(res *http.Response) error {
 	}
 }
 
+const smallBuffer = 4 << 10 // bytes
+
 // buffers are taken once there is something to copy, so that a call that is
-// held costs none. Events are short, and their streams are held for long.
+// held costs none. Events are short, and their streams are held for long; small
+// ones also stay in the processor's cache.
 var (
 	buffers      = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-	smallBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
+	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
 )
 
 func flush(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() }

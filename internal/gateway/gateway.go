@@ -15,7 +15,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
-	"net/http/httptrace"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,7 +123,9 @@ type call struct {
 	quota   string        // RateLimit field of a client with limits
 	body    body
 
-	trace    httptrace.ClientTrace
+	out    http.Request // what goes through the door
+	target url.URL      // of out
+
 	hints    sync.Mutex // guards w and answered while an attempt may bring interim responses
 	answered bool       // the call's own response has begun
 }

@@ -120,8 +120,12 @@ func (c *call) request(ctx context.Context) *http.Request {
 		ctx = headgate.WithCaller(ctx, c.client.caller)
 	}
 
-	out := c.in.WithContext(ctx)
-	out.URL = &url.URL{Path: c.path.path, RawPath: c.path.raw, RawQuery: c.in.URL.RawQuery, ForceQuery: c.in.URL.ForceQuery}
+	out := &c.out
+	if *out = *c.in; ctx != c.in.Context() {
+		*out = *c.in.WithContext(ctx)
+	}
+	c.target = url.URL{Path: c.path.path, RawPath: c.path.raw, RawQuery: c.in.URL.RawQuery, ForceQuery: c.in.URL.ForceQuery}
+	out.URL = &c.target
 	out.Host, out.RequestURI, out.RemoteAddr = "", "", ""
 	out.TransferEncoding, out.Close = nil, false
 	out.TLS = nil
@@ -175,20 +179,22 @@ func (c *call) withHints(ctx context.Context) context.Context {
 	if c.in.ProtoMajor < 2 {
 		return ctx
 	}
-	c.trace.Got1xxResponse = func(code int, h textproto.MIMEHeader) error {
-		c.hints.Lock()
-		defer c.hints.Unlock()
-		if c.answered || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
-			return nil
-		}
-		header := c.w.Header()
-		removeHopByHop(http.Header(h))
-		maps.Copy(header, http.Header(h))
-		c.w.WriteHeader(code)
-		clear(header)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: c.passHint})
+}
+
+// passHint passes on an interim response.
+func (c *call) passHint(code int, h textproto.MIMEHeader) error {
+	c.hints.Lock()
+	defer c.hints.Unlock()
+	if c.answered || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
 		return nil
 	}
-	return httptrace.WithClientTrace(ctx, &c.trace)
+	header := c.w.Header()
+	removeHopByHop(http.Header(h))
+	maps.Copy(header, http.Header(h))
+	c.w.WriteHeader(code)
+	clear(header)
+	return nil
 }
 
 // endHints returns once no interim response can be written any more.

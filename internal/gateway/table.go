@@ -46,7 +46,7 @@ func newTable(door Door, cfg config.Config, opts Options, old *table, now time.T
 		inMemory := cmp.Or(int64(u.Retry.Body), 1<<20)
 		t.routes[name] = &route{
 			upstream: name,
-			door:     door.RoundTripper(name),
+			door:     headgate.Unwatched(door.RoundTripper(name)),
 			inMemory: inMemory,
 			kept:     max(inMemory, cmp.Or(int64(u.Retry.BodyFile), 64<<20)),
 			maxBody:  int64(u.MaxBody),
