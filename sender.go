@@ -3,14 +3,16 @@ package headgate
 import (
 	"net/http"
 	"time"
+
+	"github.com/headgate/headgate/internal/http1"
 )
 
 // sender is what sends attempts unless Base says otherwise. It keeps as many
 // connections as there are calls: how many there may be is the limits'
 // business.
 type sender struct {
-	http *http.Transport // HTTP/1.1, and HTTP/2 where TLS agrees on it
-	h2c  *http.Transport // HTTP/2 without TLS, for URLs that ask for it
+	http *http1.Transport // HTTP/1.1; and net/http's, for TLS, HTTP/2 and whatever the lean one is not made for
+	h2c  *http.Transport  // HTTP/2 without TLS, for URLs that ask for it
 }
 
 func newSender() *sender {
@@ -26,7 +28,7 @@ func newSender() *sender {
 	h2c := plain.Clone()
 	h2c.Protocols = new(http.Protocols)
 	h2c.Protocols.SetUnencryptedHTTP2(true)
-	return &sender{http: plain, h2c: h2c}
+	return &sender{http: &http1.Transport{Fallback: plain}, h2c: h2c}
 }
 
 // RoundTrip implements http.RoundTripper.
