@@ -115,7 +115,7 @@ func (d *desk) rushLocked(now time.Time, w *waiter) {
 		return
 	}
 	size := w.seat.roomFor(now)
-	if size == 0 || w.seat.book.Strikes() > 0 {
+	if size == 0 || w.seat.book.Ramping() {
 		return
 	}
 	ticket, ok := w.seat.breaker.Admit(now)

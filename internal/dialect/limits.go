@@ -64,7 +64,7 @@ func triple(limitLines, remainingLines, resetLines []string, base time.Time) Lim
 		return bare(all[0])
 	}
 	l.Limit = count(pick(limitLines))
-	if d, ok := reset(pick(resetLines), base); ok {
+	if d, ok := delayOrMoment(pick(resetLines), base); ok {
 		l.Reset = d
 	}
 	return l

@@ -21,24 +21,15 @@ func delay(s string, unit time.Duration) (time.Duration, bool) {
 	return duration(s)
 }
 
-// delayOrDate reads Retry-After (RFC 9110, section 10.2.3): seconds, or a date,
-// which base turns into a wait. A date that has passed is a wait of 0: the
-// server did answer the question.
-func delayOrDate(s string, base time.Time) (time.Duration, bool) {
-	if d, ok := delay(s, time.Second); ok {
-		return d, true
-	}
-	if t, ok := date(s); ok {
-		return bounded(t.Sub(base)), true
-	}
-	return 0, false
-}
-
-// reset reads a reset of unknown unit: a plain number, a duration or a date. A
-// number tells its unit by its size: from 1e12 on it is Unix time in
-// milliseconds, from 1e9 on in seconds, below that seconds from now. The ranges
-// don't meet: 1e9 s is 31 years, and 1e12 ms is the year 2001.
-func reset(s string, base time.Time) (time.Duration, bool) {
+// delayOrMoment reads Retry-After (RFC 9110, section 10.2.3) or a reset:
+// seconds, a duration, or a moment, which base turns into a wait. A moment that
+// has passed is a wait of 0: the server did answer the question.
+//
+// Some servers write Unix time where seconds belong. A number tells by its
+// size: from 1e12 on it is Unix time in milliseconds, from 1e9 on in seconds,
+// below that seconds from now. The ranges don't meet: 1e9 s is 31 years, and
+// 1e12 ms is the year 2001.
+func delayOrMoment(s string, base time.Time) (time.Duration, bool) {
 	if isNumber(s) {
 		whole, _, _ := strings.Cut(strings.TrimLeft(s, "0"), ".")
 		switch {
@@ -48,7 +39,13 @@ func reset(s string, base time.Time) (time.Duration, bool) {
 			return bounded(time.Unix(0, int64(scale(s, time.Second))).Sub(base)), true
 		}
 	}
-	return delayOrDate(s, base)
+	if d, ok := delay(s, time.Second); ok {
+		return d, true
+	}
+	if t, ok := date(s); ok {
+		return bounded(t.Sub(base)), true
+	}
+	return 0, false
 }
 
 // count reads a number of things, rounded down; -1 if it cannot be read. A

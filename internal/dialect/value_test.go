@@ -11,7 +11,7 @@ import (
 // none stands for a value that cannot be read.
 const none = time.Duration(-1)
 
-func TestDelayOrDateReadsEveryForm(t *testing.T) {
+func TestDelayOrMomentReadsEveryForm(t *testing.T) {
 	const ms, sec = time.Millisecond, time.Second
 	for _, c := range []struct {
 		in   string
@@ -33,17 +33,17 @@ func TestDelayOrDateReadsEveryForm(t *testing.T) {
 		{"2026-03-10T12:00:00.0001Z", ms}, {"2026-03-10T14:05:00+02:00", 300 * sec}, {"2026-03-10T14:05+0200", 300 * sec},
 		{"2026-03-10T10:05:00-0200", 300 * sec}, {"2026-03-10", none}, {"2026-13-10T12:05:00Z", none},
 	} {
-		got, ok := delayOrDate(c.in, t0)
+		got, ok := delayOrMoment(c.in, t0)
 		if !ok {
 			got = none
 		}
 		if got != c.want {
-			t.Errorf("delayOrDate(%q) = %v, want %v", c.in, got, c.want)
+			t.Errorf("delayOrMoment(%q) = %v, want %v", c.in, got, c.want)
 		}
 	}
 }
 
-func TestResetTellsUnitBySize(t *testing.T) {
+func TestDelayOrMomentTellsUnitBySize(t *testing.T) {
 	base := time.Unix(1_000_000_000, 0)
 	for _, c := range []struct {
 		in   string
@@ -67,12 +67,12 @@ func TestResetTellsUnitBySize(t *testing.T) {
 		{"2026-03-10T12:01:30Z", t0, 90 * time.Second},
 		{"-1", t0, none}, {"", t0, none}, {"never", t0, none},
 	} {
-		got, ok := reset(c.in, c.base)
+		got, ok := delayOrMoment(c.in, c.base)
 		if !ok {
 			got = none
 		}
 		if got != c.want {
-			t.Errorf("reset(%q, %v) = %v, want %v", c.in, c.base.Unix(), got, c.want)
+			t.Errorf("delayOrMoment(%q, %v) = %v, want %v", c.in, c.base.Unix(), got, c.want)
 		}
 	}
 }
@@ -102,9 +102,8 @@ func FuzzDelay(f *testing.F) {
 	number := regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 	f.Fuzz(func(t *testing.T, s string) {
 		for name, read := range map[string]func() (time.Duration, bool){
-			"delay":       func() (time.Duration, bool) { return delay(s, time.Second) },
-			"delayOrDate": func() (time.Duration, bool) { return delayOrDate(s, t0) },
-			"reset":       func() (time.Duration, bool) { return reset(s, t0) },
+			"delay":         func() (time.Duration, bool) { return delay(s, time.Second) },
+			"delayOrMoment": func() (time.Duration, bool) { return delayOrMoment(s, t0) },
 		} {
 			d, ok := read()
 			if d < 0 || d > MaxWait || d%time.Millisecond != 0 || !ok && d != 0 {

@@ -13,7 +13,7 @@ import (
 // zero.
 func askedWait(h http.Header, base time.Time) (time.Duration, signal) {
 	coarse, byCoarse := longest(h, "Retry-After", func(s string) (time.Duration, bool) {
-		return delayOrDate(s, base)
+		return delayOrMoment(s, base)
 	})
 	var fine time.Duration
 	var byFine signal

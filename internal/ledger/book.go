@@ -19,14 +19,14 @@ type Book struct {
 type Ask struct {
 	Cost    Cost
 	Paths   uint64    // from Ledger.Paths
-	Times   int64     // so many attempts like this at once; 0 means 1
+	Times   int64     // so many attempts like this at once, each of the cost; 0 means 1
 	Modest  bool      // leaves the reserve to urgent calls
 	Pressed time.Time // since when calls have been waiting without a break; zero: none is
 }
 
 // covers reports whether the attempt counts under t, whatever it weighs.
 func (a *Ask) covers(t *tally) bool {
-	return t.pathBit == 0 || a.Paths&t.pathBit != 0
+	return t.rule.Scope != PerPath || a.Paths&t.pathBit != 0
 }
 
 // weight returns what the attempt takes from t: 0 if t does not cover it.
@@ -73,9 +73,10 @@ func (b *Book) TooHeavy(ask *Ask) string {
 }
 
 // Ready reports whether an attempt may start now, and if not, what it has to
-// wait for.
+// wait for. Several at once may have to wait for the end of a ramp where one
+// would be ready.
 func (b *Book) Ready(now time.Time, ask *Ask) (Wait, bool) {
-	if at, ok := b.pause.ready(now, b.permits.unanswered); !ok {
+	if at, ok := b.pause.ready(now, max(ask.Times, 1)); !ok {
 		return Wait{At: at}, false
 	}
 	var wait Wait
@@ -106,7 +107,8 @@ func (l *Ledger) keep(t *tally, ask *Ask, w int64) int64 {
 }
 
 // Forecast returns a moment before which an attempt cannot start that has
-// ahead others like it in front of it, and what holds it back.
+// ahead others like it in front of it, and what holds it back. It holds unless
+// some of what is taken now is given back or settled for less.
 func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
 	wait := Wait{At: later(now, b.pause.until)}
 	for _, t := range b.tallies {
@@ -114,7 +116,7 @@ func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
 		if w == 0 {
 			continue
 		}
-		at := t.meter.Forecast(now, w+int64(ahead)*min(w, 1))
+		at := later(t.meter.Forecast(now, w+int64(ahead)), t.paced(now, ask.Pressed, t.pace.earliest(now, ahead, &t.rule.Limit)))
 		if at.After(wait.At) {
 			wait = Wait{At: at, Limit: t.text, tally: t}
 		}
@@ -124,12 +126,14 @@ func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
 
 // Grant takes a permit. The caller has just been told that it is Ready.
 func (b *Book) Grant(now time.Time, ask *Ask) ID {
-	id, p := b.permits.add(now, max(ask.Times, 1))
+	times := max(ask.Times, 1)
+	id, p := b.permits.add(now, times)
+	p.round = b.pause.round
+	b.pause.unanswered += times
 	for _, t := range b.tallies {
 		if ask.covers(t) { // with a weight of 0 too: it may be settled for more
 			w := ask.weight(t)
-			p.holds = append(p.holds, hold{tally: t, weight: w})
-			t.grant(now, w, ask.Pressed)
+			p.holds = append(p.holds, hold{tally: t, weight: w, paced: t.grant(now, w, ask.Pressed)})
 		}
 	}
 	return id
@@ -177,10 +181,21 @@ func (b *Book) Answered(now time.Time, id ID) {
 	if p.state == written {
 		b.latency.heard(now, now.Sub(p.written))
 	}
+	b.resolve(p, p.times)
 	p.state = answered
-	b.permits.unanswered--
 	for i := range p.holds {
 		p.holds[i].count(now, limit.Span{From: p.granted, To: now})
+	}
+}
+
+// resolve says that k attempts of a permit have been answered, or have ended.
+func (b *Book) resolve(p *permit, k int64) {
+	if p.state == answered {
+		return
+	}
+	b.permits.unanswered -= k
+	if p.round == b.pause.round {
+		b.pause.unanswered -= k
 	}
 }
 
@@ -194,7 +209,7 @@ func (b *Book) Settle(now time.Time, id ID, actual Cost) {
 	for i := range p.holds {
 		h := &p.holds[i]
 		if w, ok := actual[h.tally.rule.Limit.Dimension]; ok && w >= 0 {
-			h.settle(now, min(w, max(h.weight, maxDebt)))
+			h.settle(now, p.granted, min(w, max(h.weight, maxDebt)))
 		}
 	}
 }
@@ -210,39 +225,38 @@ func (b *Book) End(now time.Time, id ID) {
 	if p == nil {
 		return
 	}
-	if p.state != answered {
-		b.permits.unanswered--
-	}
+	b.resolve(p, p.times)
 	for i := range p.holds {
 		h := &p.holds[i]
 		if p.state == written && !h.counted { // under Strict: it may still be on its way
 			h.count(now, limit.Span{From: p.granted, To: later(now, h.span.To)})
 		}
-		h.end(now)
+		h.end(now, p.granted)
 	}
 	b.permits.remove(id)
 }
 
 // Part ends k attempts of a permit that was granted for several. Those that
-// were sent have been counted by now; the others are given back. End is for
-// what is left.
+// were sent have been counted by now; the others are given back, unless the
+// permit was written as a whole. End is for what is left.
 func (b *Book) Part(now time.Time, id ID, k int64, sent bool) {
 	p := b.permits.get(id)
 	if p == nil || k <= 0 || k > p.times {
 		return
 	}
+	b.resolve(p, k)
 	for i := range p.holds {
 		p.holds[i].part(now, k, p.times, sent, limit.Span{From: p.granted, To: now})
 	}
 	p.times -= k
-	b.permits.open -= int(k)
+	b.permits.open -= k
 }
 
 // Ended reports whether a permit has ended.
 func (b *Book) Ended(id ID) bool { return b.permits.get(id) == nil }
 
 // InFlight returns how many attempts have not ended.
-func (b *Book) InFlight() int { return b.permits.open }
+func (b *Book) InFlight() int { return int(b.permits.open) }
 
 // configure puts the ledger's rules in force.
 func (b *Book) configure(now time.Time) {

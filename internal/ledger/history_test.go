@@ -41,6 +41,9 @@ type attempt struct {
 	book                       int
 	id                         ID
 	granted, written, answered time.Time
+	epoch                      int   // of the rules, when it was granted
+	times                      int64 // attempts left of a permit for several
+	several                    bool
 	parts                      []part
 }
 
@@ -55,11 +58,12 @@ type part struct {
 
 // count is all that one tally should know.
 type count struct {
-	limit    limit.Limit
+	limits   []limit.Limit // by epoch
 	attempts []*attempt
 	inFlight int64 // weights not ended
-	refunded bool  // after it was written
 }
+
+func (c *count) limit() limit.Limit { return c.limits[len(c.limits)-1] }
 
 // history does random things to a ledger and remembers all of them.
 type history struct {
@@ -73,6 +77,7 @@ type history struct {
 	counts [][]*count // by book and rule; shared ones are the same
 	now    time.Time
 	open   []*attempt
+	epoch  int  // counts configurations
 	debts  bool // attempts may turn out heavier than they were said to be
 }
 
@@ -113,7 +118,7 @@ func newHistory(t testing.TB, seed uint64) *history {
 			if r.Scope == PerUpstream && i > 0 {
 				counts[j] = h.counts[0][j]
 			} else {
-				counts[j] = &count{limit: r.Limit}
+				counts[j] = &count{limits: []limit.Limit{r.Limit}}
 			}
 		}
 		h.counts = append(h.counts, counts)
@@ -130,6 +135,9 @@ func (h *history) rule() Rule {
 	switch l.Kind {
 	case limit.Bucket:
 		l.Burst = max(1+h.Int64N(2*l.N), l.N/3)
+		if h.IntN(2) == 0 { // more arrive within the spread
+			l.N *= 10 + h.Int64N(200)
+		}
 	case limit.Concurrent:
 		l.Dimension, l.Window, l.N = limit.InFlight, 0, 1+h.Int64N(8)
 	}
@@ -144,7 +152,10 @@ func (h *history) rule() Rule {
 }
 
 func (h *history) step() {
-	switch h.IntN(8) {
+	if h.IntN(100) == 0 {
+		h.configure()
+	}
+	switch h.IntN(9) {
 	case 0:
 		h.now = h.now.Add(h.pause())
 	case 1, 2, 3:
@@ -164,6 +175,35 @@ func (h *history) step() {
 	case 7:
 		if a := h.any(); a != nil {
 			h.end(a)
+		}
+	case 8:
+		if a := h.any(); a != nil && a.times > 0 && (a.written.IsZero() || !a.answered.IsZero()) {
+			h.part(a)
+		}
+	}
+}
+
+// configure puts the same rules in force with other numbers.
+func (h *history) configure() {
+	h.rules = slices.Clone(h.rules)
+	for i := range h.rules {
+		l := &h.rules[i].Limit
+		if h.IntN(2) == 0 {
+			l.N = max(l.N*(1+h.Int64N(8))/4, 1)
+		}
+		if l.Kind == limit.Bucket && h.IntN(2) == 0 {
+			l.Burst = max(l.Burst*(1+h.Int64N(8))/4, 1)
+		}
+	}
+	h.epoch++
+	h.ledger.Configure(h.rules, h.opts, h.now)
+	seen := map[*count]bool{}
+	for _, counts := range h.counts {
+		for j, c := range counts {
+			if !seen[c] {
+				c.limits = append(c.limits, h.rules[j].Limit)
+			}
+			seen[c] = true
 		}
 	}
 }
@@ -201,6 +241,9 @@ func (h *history) ask() Ask {
 	if h.IntN(3) == 0 {
 		ask.Pressed = h.now.Add(-time.Minute)
 	}
+	if h.IntN(4) == 0 {
+		ask.Times = h.Int64N(6)
+	}
 	return ask
 }
 
@@ -225,7 +268,7 @@ func (h *history) grant() {
 		if !wait.At.IsZero() && !wait.At.After(h.now) {
 			h.fatalf("not ready before %v, which has passed", wait.At)
 		}
-		if wait.At.IsZero() && len(h.open) == 0 {
+		if ramp := ask.Times > 1 && wait.Limit == ""; wait.At.IsZero() && len(h.open) == 0 && !ramp {
 			h.fatalf("no moment is known, and nothing is in flight")
 		}
 		if !wait.At.IsZero() && h.IntN(4) == 0 && wait.At.Before(h.now.Add(time.Hour)) {
@@ -233,12 +276,14 @@ func (h *history) grant() {
 		}
 		return
 	}
-	a := &attempt{book: i, granted: h.now, id: book.Grant(h.now, &ask)}
+	times := max(ask.Times, 1)
+	a := &attempt{book: i, granted: h.now, epoch: h.epoch, times: times, several: times > 1, id: book.Grant(h.now, &ask)}
 	for j, r := range h.rules {
 		w, named := ask.Cost[r.Limit.Dimension]
 		if !named {
 			w = 1
 		}
+		w *= times
 		if r.Scope == PerPath && ask.Paths&book.tallies[j].pathBit == 0 {
 			continue
 		}
@@ -250,18 +295,7 @@ func (h *history) grant() {
 		a.parts = append(a.parts, part{rule: j, of: c, weight: w, stated: w})
 	}
 	h.open = append(h.open, a)
-	if got, want := h.inFlight(i), h.books[i].InFlight(); got != want {
-		h.fatalf("%d permits open, want %d", got, want)
-	}
-}
-
-func (h *history) inFlight(book int) (n int) {
-	for _, a := range h.open {
-		if a.book == book {
-			n++
-		}
-	}
-	return n
+	h.checkInFlight(i)
 }
 
 func (h *history) write(a *attempt) {
@@ -295,17 +329,43 @@ func (h *history) answer(a *attempt) {
 	}
 }
 
+// part ends some attempts of a permit that was not written as a whole, or was
+// answered.
+func (h *history) part(a *attempt) {
+	k, sent := 1+h.Int64N(a.times), h.IntN(2) == 0
+	h.books[a.book].Part(h.now, a.id, k, sent)
+	gone := &attempt{book: a.book, granted: a.granted, epoch: a.epoch}
+	for i := range a.parts {
+		p := &a.parts[i]
+		w := p.stated / a.times * k
+		p.stated -= w
+		p.of.inFlight -= w
+		of := *p
+		of.weight = min(w, p.weight)
+		p.weight = min(p.weight, p.stated)
+		if sent && of.to.IsZero() {
+			of.to = h.now
+		}
+		gone.parts = append(gone.parts, of)
+		p.of.attempts = append(p.of.attempts, gone)
+	}
+	a.times -= k
+	h.checkInFlight(a.book)
+}
+
 func (h *history) settle(a *attempt) {
+	if h.debts && a.several {
+		return // which of them was too light?
+	}
 	w := h.Int64N(12)
 	for i := range a.parts {
 		p := &a.parts[i]
-		if p.of.limit.Dimension != limit.Tokens {
+		if p.of.limit().Dimension != limit.Tokens {
 			continue
 		}
 		if !h.debts {
 			w = min(w, p.stated)
 		}
-		p.of.refunded = p.of.refunded || w < p.stated && !p.to.IsZero()
 		p.stated, p.weight = w, min(p.weight, w)
 	}
 	h.books[a.book].Settle(h.now, a.id, Cost{limit.Tokens: w})
@@ -341,72 +401,5 @@ func (h *history) end(a *attempt) {
 func (h *history) endAll() {
 	for len(h.open) > 0 {
 		h.end(h.any())
-	}
-}
-
-func (h *history) checkSafety() {
-	seen := map[*count]bool{}
-	for _, counts := range h.counts {
-		for _, c := range counts {
-			// A bucket that was nearly full between a charge and its refund may
-			// be given back more than time has left of it.
-			if seen[c] || c.limit.Kind == limit.Bucket && c.refunded {
-				continue
-			}
-			seen[c] = true
-			var arrivals []arrival
-			for _, a := range c.attempts {
-				for _, p := range a.parts {
-					if p.of == c && !p.to.IsZero() && p.weight > 0 {
-						arrivals = append(arrivals, arrival{a.granted, p.to, p.weight})
-					}
-				}
-			}
-			if over := tooMany(c.limit, arrivals); over > 1e-6 {
-				h.fatalf("%s: %v more than it allows could have arrived", c.limit, over)
-			}
-		}
-	}
-}
-
-// checkNothingLost lets the longest window pass, and then takes a whole quota.
-func (h *history) checkNothingLost() {
-	rest := time.Duration(0)
-	for _, r := range h.rules {
-		l := r.Limit
-		d := l.Window + l.Window/1000 + 2*time.Second // the widest spread and then some
-		switch l.Kind {
-		case limit.Fixed:
-			d += l.Window
-		case limit.Bucket:
-			d += time.Duration(float64(l.Burst) / float64(l.N) * float64(l.Window))
-		}
-		if h.debts {
-			d += 1000 * d
-		}
-		rest = max(rest, d)
-	}
-	h.now = h.now.Add(rest)
-	for i, book := range h.books {
-		if until := book.PausedUntil(h.now); !until.IsZero() {
-			h.now = until
-		}
-		h.now = h.now.Add(spacedFor * time.Minute)
-		for _, s := range book.Status(h.now) {
-			if s.Used != 0 {
-				h.fatalf("book %d: %d of %s used, and every permit has ended", i, s.Used, s.Rule.Limit)
-			}
-		}
-		all := Ask{Paths: ^uint64(0), Cost: Cost{}}
-		for _, r := range h.rules {
-			d := r.Limit.Dimension
-			if most, ok := all.Cost[d]; !ok || r.Limit.Capacity() < most {
-				all.Cost[d] = r.Limit.Capacity()
-			}
-		}
-		if wait, ok := book.Ready(h.now, &all); !ok {
-			h.fatalf("book %d: a quota is not free: %+v", i, wait)
-		}
-		book.End(h.now, book.Grant(h.now, &all))
 	}
 }

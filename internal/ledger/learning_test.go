@@ -184,8 +184,11 @@ func TestAttemptsAreSpacedForTenWindowsAfterThrottled(t *testing.T) {
 	b.Accepted(id)
 	b.pause.allowed = 0 // not what this is about
 	b.End(t0, id)
-	now := t0.Add(10*time.Second - 1)
+	now := t0.Add(9900 * ms)
 	mustGrant(t, b, now, Ask{}, 1)
 	wantWait(t, b, now, Ask{}, 75*ms, "10/1s")
-	mustGrant(t, b, now.Add(1), Ask{}, 9)
+	now = t0.Add(9990 * ms)
+	mustGrant(t, b, now, Ask{}, 1)
+	wantWait(t, b, now, Ask{}, 10*ms, "10/1s") // not for a gap that nobody has to keep then
+	mustGrant(t, b, t0.Add(10*time.Second), Ask{}, 8)
 }

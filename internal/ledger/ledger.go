@@ -53,7 +53,8 @@ func (r Rule) same(q Rule) bool {
 		r.Limit.Dimension == q.Limit.Dimension && r.Limit.Window == q.Limit.Window
 }
 
-// MaxPathRules is how many rules of a ledger may be PerPath.
+// MaxPathRules is how many rules of a ledger may be PerPath. Those beyond cover
+// nothing; package config refuses them.
 const MaxPathRules = 64
 
 // Options are the settings of a ledger besides its rules.

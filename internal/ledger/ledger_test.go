@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -44,6 +45,20 @@ func TestPathsSelectTheRulesThatCoverThem(t *testing.T) {
 	mustGrant(t, b, t0, Ask{Paths: l.Paths("/v1/a")}, 2)
 	wantUnknown(t, b, t0, Ask{Paths: l.Paths("/v1/a")}, "2/1s")
 	wantUsed(t, b, t0, 2, 3, 1, 3)
+}
+
+func TestPathRulesBeyondTheMostCoverNothing(t *testing.T) {
+	var rules []Rule
+	for i := range MaxPathRules + 2 {
+		rules = append(rules, ruleOf(t, PerPath, fmt.Sprintf("/%d", i), "1/1h"))
+	}
+	l := New(rules, Options{}, t0)
+	b := l.Book("key", t0)
+	mustGrant(t, b, t0, Ask{Paths: l.Paths("/elsewhere")}, 3)
+	last := Ask{Paths: l.Paths(fmt.Sprintf("/%d", MaxPathRules-1))}
+	mustGrant(t, b, t0, last, 1)
+	wantUnknown(t, b, t0, last, "1/1h")
+	mustGrant(t, b, t0, Ask{Paths: l.Paths(fmt.Sprintf("/%d", MaxPathRules+1))}, 3)
 }
 
 func TestConfigureKeepsCountsOfLimitsThatDifferInNumber(t *testing.T) {

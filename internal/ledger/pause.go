@@ -6,18 +6,19 @@ import "time"
 // extended. When it ends, attempts ramp up: one at first, then one more for
 // each answer that is not throttled, which doubles them every round trip.
 type pause struct {
-	until   time.Time
-	strikes int       // pauses in a row
-	since   time.Time // attempts granted before were answered by this pause
-	allowed int       // in flight while ramping up; 0: any number
-	enough  int       // allowed at which the ramp ends
+	until      time.Time
+	strikes    int    // pauses in a row
+	round      uint64 // counts strikes: attempts of an earlier one were answered by this pause
+	unanswered int64  // attempts of this round
+	allowed    int64  // of them, while ramping up; 0: any number
+	enough     int64  // allowed at which the ramp ends
 }
 
-func (p *pause) ready(now time.Time, unanswered int) (time.Time, bool) {
+func (p *pause) ready(now time.Time, times int64) (time.Time, bool) {
 	switch {
 	case now.Before(p.until):
 		return p.until, false
-	case p.allowed > 0 && unanswered >= p.allowed:
+	case p.allowed > 0 && p.unanswered+times > p.allowed:
 		return time.Time{}, false
 	}
 	return time.Time{}, true
@@ -36,6 +37,11 @@ func (p *pause) idle(now time.Time) bool {
 // not throttled in between.
 func (b *Book) Strikes() int { return b.pause.strikes }
 
+// Ramping reports whether the upstream refused something of late: there was no
+// good answer since, or attempts ramp up. Nothing should then be taken ahead of
+// need.
+func (b *Book) Ramping() bool { return b.pause.strikes > 0 || b.pause.allowed > 0 }
+
 // Throttled says that the upstream refused an attempt, and pauses the book for
 // at least d. Attempts that were granted before the last pause began tell
 // nothing new: they can only extend it. It returns the end of the pause.
@@ -43,10 +49,11 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 	p := &b.pause
 	p.until = later(p.until, now.Add(d))
 	permit := b.permits.get(id)
-	if permit == nil || permit.granted.Before(p.since) {
+	if permit == nil || permit.round != p.round {
 		return p.until
 	}
-	p.since = now
+	p.round++
+	p.unanswered = 0
 	p.strikes++
 	p.allowed = 1
 	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
@@ -63,7 +70,7 @@ const rampEnough = 32
 // Accepted says that an attempt was answered, and not with a refusal.
 func (b *Book) Accepted(id ID) {
 	p := &b.pause
-	if permit := b.permits.get(id); permit == nil || permit.granted.Before(p.since) {
+	if permit := b.permits.get(id); permit == nil || permit.round != p.round {
 		return
 	}
 	p.strikes = 0

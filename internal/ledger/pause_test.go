@@ -145,3 +145,73 @@ func TestRampIsAsLongAsTrafficWasWide(t *testing.T) {
 		t.Errorf("the ramp ends at %d in flight, want twice the 40 that were unanswered", b.pause.enough)
 	}
 }
+
+func TestRampIsNotHeldUpByAttemptsOfBeforeThePause(t *testing.T) {
+	b := newBook(t, Options{}, "1000/1s")
+	old := mustGrant(t, b, t0, Ask{}, 20) // slow, or held for long
+	id := mustGrant(t, b, t0, Ask{}, 1)[0]
+	b.Answered(t0, id)
+	b.Throttled(t0, id, time.Minute)
+	b.End(t0, id)
+	now := t0.Add(time.Minute)
+	for i, want := range []int{1, 2, 4, 8} {
+		b.End(now, old[i]) // makes no room
+		if got := roundTrip(b, now, true); got != want {
+			t.Errorf("round trip %d: %d in flight besides the old ones, want %d", i+1, got, want)
+		}
+	}
+}
+
+func TestRampCountsAttemptsNotPermits(t *testing.T) {
+	b, now := ramped(t)
+	for range 3 {
+		roundTrip(b, now, true)
+	}
+	b.tallies[0].pace = pace{}
+	wantUnknown(t, b, now, Ask{Times: 9}, "") // 8 are allowed
+	id := mustGrant(t, b, now, Ask{Times: 7}, 1)[0]
+	more := func(want int) {
+		t.Helper()
+		var ids []ID
+		for len(ids) < 100 {
+			b.tallies[0].pace = pace{}
+			if _, ok := b.Ready(now, &Ask{}); !ok {
+				break
+			}
+			ids = append(ids, b.Grant(now, &Ask{}))
+		}
+		if len(ids) != want {
+			t.Errorf("%d more may start, want %d", len(ids), want)
+		}
+		for _, id := range ids {
+			b.End(now, id)
+		}
+	}
+	more(1)
+	b.Part(now, id, 2, true)
+	more(3)
+	b.Part(now, id, 1, false)
+	more(4)
+	b.Answered(now, id)
+	more(8)
+	b.Part(now, id, 4, true)
+	b.End(now, id)
+	more(8)
+	if b.permits.unanswered != 0 || b.pause.unanswered != 0 || b.InFlight() != 0 {
+		t.Errorf("%d and %d unanswered, %d in flight, want none", b.permits.unanswered, b.pause.unanswered, b.InFlight())
+	}
+}
+
+func TestRampingLastsUntilTheRampHasEnded(t *testing.T) {
+	b := newBook(t, Options{}, "1000/1s")
+	if b.Ramping() {
+		t.Error("ramping before a pause")
+	}
+	b, now := ramped(t)
+	for i, want := range []bool{true, true, true, true, true, false} {
+		if got := b.Ramping(); got != want {
+			t.Errorf("after %d round trips: ramping %v, want %v", i, got, want)
+		}
+		roundTrip(b, now, true)
+	}
+}

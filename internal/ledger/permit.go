@@ -24,6 +24,7 @@ type permit struct {
 	state      state
 	granted    time.Time
 	written    time.Time // zero: not yet
+	round      uint64    // of the book's pauses, when it was granted
 	times      int64     // attempts that it is for
 	holds      []hold
 }
@@ -32,6 +33,7 @@ type permit struct {
 type hold struct {
 	tally   *tally
 	weight  int64
+	paced   int64 // what of the weight the tally's pace was charged for
 	counted bool
 	span    limit.Span // once written
 }
@@ -52,9 +54,10 @@ func (h *hold) count(now time.Time, s limit.Span) {
 	}
 }
 
-func (h *hold) settle(now time.Time, weight int64) {
+func (h *hold) settle(now, granted time.Time, weight int64) {
 	d := weight - h.weight
 	h.weight = weight
+	h.unpace(now, granted, h.paced-weight)
 	if h.counted {
 		h.tally.meter.Count(now, h.span, d)
 	} else {
@@ -64,17 +67,33 @@ func (h *hold) settle(now time.Time, weight int64) {
 
 // part ends k of so many attempts that share the hold in equal parts.
 func (h *hold) part(now time.Time, k, of int64, sent bool, s limit.Span) {
-	w := h.weight / of * k
+	w, paced := h.weight/of*k, h.paced/of*k
 	h.weight -= w
+	if h.counted {
+		h.paced -= paced
+		return
+	}
 	h.tally.meter.Take(now, -w)
 	if sent {
+		h.paced -= paced
 		h.tally.meter.Count(now, s, w)
+	} else {
+		h.unpace(now, s.From, paced)
 	}
 }
 
-func (h *hold) end(now time.Time) {
+func (h *hold) end(now, granted time.Time) {
 	if !h.counted {
 		h.tally.meter.Take(now, -h.weight)
+		h.unpace(now, granted, h.paced)
+	}
+}
+
+// unpace gives back the gap of a weight, if it is more than 0.
+func (h *hold) unpace(now, granted time.Time, w int64) {
+	if w > 0 {
+		h.paced -= w
+		h.tally.pace.unpassed(now, granted, w, &h.tally.rule.Limit)
 	}
 }
 
@@ -83,8 +102,8 @@ func (h *hold) end(now time.Time) {
 type permits struct {
 	slots      []permit
 	free       []uint32
-	open       int // attempts
-	unanswered int // permits
+	open       int64 // attempts
+	unanswered int64 // of them
 }
 
 func (ps *permits) add(now time.Time, times int64) (ID, *permit) {
@@ -98,8 +117,8 @@ func (ps *permits) add(now time.Time, times int64) (ID, *permit) {
 	}
 	p := &ps.slots[slot]
 	*p = permit{generation: p.generation + 1, inUse: true, granted: now, times: times, holds: p.holds[:0]}
-	ps.open += int(times)
-	ps.unanswered++
+	ps.open += times
+	ps.unanswered += times
 	return ID{slot, p.generation}, p
 }
 
@@ -118,5 +137,5 @@ func (ps *permits) remove(id ID) {
 	p := &ps.slots[id.slot]
 	p.inUse = false
 	ps.free = append(ps.free, id.slot)
-	ps.open -= int(p.times)
+	ps.open -= p.times
 }

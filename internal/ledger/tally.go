@@ -39,36 +39,52 @@ func adopt(old []*tally, r Rule, now time.Time) *tally {
 
 func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Time, bool) {
 	at, known := t.meter.Ready(now, w, keep)
-	if known && t.spaced(now, pressed) {
-		at = later(at, t.pace.next)
-	}
-	return at, known
+	return later(at, t.paced(now, pressed, t.pace.next)), known
 }
 
-func (t *tally) grant(now time.Time, w int64, pressed time.Time) {
+// grant takes w, and returns what of it the pace was charged for.
+func (t *tally) grant(now time.Time, w int64, pressed time.Time) (paced int64) {
 	t.meter.Take(now, w)
 	if t.rule.Limit.Kind == limit.Concurrent {
-		return
+		return 0
 	}
 	if t.spaced(now, pressed) {
 		t.pace.passed(now, w, &t.rule.Limit)
+		paced = w
 	}
 	most := t.rule.Limit.Capacity()
 	if t.spread.quiet(now, t.meter.Used(now) >= most-most/10) {
 		t.meter.SetSpread(t.spread.d)
 	}
+	return paced
 }
 
 // spaced reports whether attempts are kept apart: under lasting pressure, and
-// for a while after a burst was throttled. Pressure lasts when calls have been
-// waiting for half a window: a burst into an idle quota leaves at once, and
-// what it leaves over is spread over the next window.
+// for a while after a burst was throttled.
 func (t *tally) spaced(now, pressed time.Time) bool {
 	switch t.rule.Limit.Kind {
 	case limit.Sliding, limit.Fixed:
-		return now.Before(t.pace.until) || !pressed.IsZero() && now.Sub(pressed) >= t.rule.Limit.Window/2
+		return now.Before(t.pace.until) || t.lasting(now, pressed)
 	}
 	return false
+}
+
+// lasting reports whether calls have been waiting for half a window: a burst
+// into an idle quota leaves at once, and what it leaves over is spread over the
+// next window.
+func (t *tally) lasting(now, pressed time.Time) bool {
+	return !pressed.IsZero() && now.Sub(pressed) >= t.rule.Limit.Window/2
+}
+
+// paced returns until when the pace holds back what it wants at a moment.
+func (t *tally) paced(now, pressed, at time.Time) time.Time {
+	switch {
+	case !t.spaced(now, pressed):
+		return now
+	case at.After(t.pace.until) && !t.lasting(now, pressed):
+		return t.pace.until
+	}
+	return at
 }
 
 // throttled says that the upstream refused an attempt although there was room.
@@ -89,19 +105,3 @@ func (t *tally) idle(now time.Time) bool {
 // spacedFor is for how many windows attempts are kept apart after a throttled
 // answer: the upstream may have a bucket smaller than the window.
 const spacedFor = 10
-
-// pace keeps attempts apart, so that a window's quota does not leave in one
-// burst: lower p99, kinder to the upstream, and safe with those that enforce a
-// minute's quota by the second.
-type pace struct {
-	next  time.Time // earliest moment of the next attempt
-	until time.Time // attempts are kept apart until then, pressure or not
-}
-
-// passed takes the gap of a weight that starts now. Gaps fill 95 % of the
-// window: what the meter gives back late never has to be made up. Timers that
-// fire late are made good, up to a fiftieth of a window.
-func (p *pace) passed(now time.Time, w int64, l *limit.Limit) {
-	gap := time.Duration(float64(l.Window) * 0.95 * float64(w) / float64(l.N))
-	p.next = later(p.next, now.Add(-l.Window/50)).Add(gap)
-}

@@ -5,101 +5,161 @@ import (
 	"time"
 )
 
-// bucket is a token bucket as the upstream keeps it, drained when an attempt
-// was written. What was drained over a span as long as the spread can reach
-// the upstream all at once, refilled though the level was in between. So the
-// level falls from no higher than depth = burst - rate × spread, which may be
-// below 0: then attempts are kept that much further apart.
+// bucket is a token bucket as the upstream keeps it. An attempt that was written
+// at a moment may reach it up to the spread later, so what leaves over a span of
+// time can arrive in a shorter one. Two rules are safe, and what either of them
+// allows may start:
 //
-// For any attempts that may arrive between s and u, let t be when the first of
-// them was drained, at s - spread or later, and g when the last was granted.
-// The level at t was depth at most, and at g it covered what was in flight:
-// together they weigh depth + rate × (g - t), that is burst + rate × (u - s),
-// or less.
+//   - low, the level of a bucket that falls from no higher than
+//     depth = burst - rate × spread, covers all that is in flight. This is the
+//     better rule while the burst is large.
+//   - No more than burst may arrive in any time = burst / rate, as a sliding
+//     meter counts. With rate × spread above burst it lets through burst per
+//     (burst/rate + spread), and more if answers come sooner.
+//
+// For all attempts that may arrive between s and u, let g be when the last of
+// them was granted, at u or before. They weigh burst + rate × (u - s) or less:
+//
+// By the first rule, let t be when the first of them was drained, at s - spread
+// or later. low was at most depth at t, and at g it covered the rest: together
+// they weigh at most depth + rate × (g - t), which is no more.
+//
+// By the second, those that may arrive after g - burst/rate weigh at most
+// burst. The others, if any, all arrive between s and g - burst/rate, so that
+// they weigh at most burst + rate × (g - burst/rate - s) = rate × (g - s), by
+// the same reasoning, whichever rule the last of them was granted by.
+//
+// Neither knows debts of settled attempts that time takes long to pay. level
+// does: it falls as the upstream's own would if all arrived when written, and
+// the second rule is held to it too, which costs nothing where there is no debt.
 type bucket struct {
-	burst    float64
-	spread   time.Duration
-	rate     float64 // refill per nanosecond
-	depth    float64
-	level    float64 // at last; below 0 is debt
-	last     time.Time
-	full     time.Time // when the level was last seen at depth or above
-	inFlight int64
+	limit     Limit
+	spread    time.Duration
+	maxSpread time.Duration
+	burst     float64
+	rate      float64 // refill per nanosecond
+	level     float64 // at last; below 0 is debt
+	low       float64 // at last
+	last      time.Time
+	inFlight  int64
+	recent    *sliding // burst per burst/rate
 }
 
-func newBucket(l Limit, now time.Time) *bucket {
-	m := &bucket{level: float64(l.Burst), last: now}
-	m.Resize(l)
+func newBucket(l Limit, now time.Time, maxSpread time.Duration) *bucket {
+	m := &bucket{maxSpread: maxSpread, level: float64(l.Burst), low: float64(l.Burst), last: now}
+	m.set(l)
+	m.recent = m.newRecent()
 	return m
+}
+
+func (m *bucket) set(l Limit) {
+	m.limit = l
+	m.burst = float64(l.Burst)
+	m.rate = float64(l.N) / float64(l.Window)
+}
+
+// newRecent returns an unused meter for burst per burst/rate. A bucket that
+// takes longer than that to fill is held to a year.
+func (m *bucket) newRecent() *sliding {
+	fill := math.Ceil(m.burst * float64(m.limit.Window) / float64(m.limit.N))
+	window := time.Duration(max(min(fill, float64(maxWindow)), 1))
+	return newSliding(Limit{N: m.limit.Burst, Window: window}, m.last, m.maxSpread)
 }
 
 func (m *bucket) Ready(now time.Time, w, keep int64) (time.Time, bool) {
 	m.advance(now)
-	need := float64(w + keep + m.inFlight)
-	switch missing := need - m.level; {
-	case missing <= 1e-9: // float noise of a refill asked for in two steps
-		return m.last, true
-	case need > m.burst:
+	need := w + keep + m.inFlight
+	if need > m.limit.Burst {
 		return time.Time{}, false
-	default:
-		return m.after(missing), true
 	}
+	at := m.refilled(m.low, need)
+	if !at.After(m.last) {
+		return at, true
+	}
+	if free, known := m.recent.free(m.last, w+keep); known {
+		if level := m.refilled(m.level, need); level.After(free) {
+			free = level
+		}
+		if free.Before(at) {
+			at = free
+		}
+	}
+	return at, true
 }
 
 func (m *bucket) Forecast(now time.Time, w int64) time.Time {
 	m.advance(now)
-	if missing := float64(w+m.inFlight) - m.level; missing > 0 {
-		return m.after(missing)
-	}
-	return m.last
+	return m.refilled(m.level, w+m.inFlight)
 }
 
-func (m *bucket) Take(_ time.Time, w int64) { m.inFlight += w }
+func (m *bucket) Take(now time.Time, w int64) {
+	m.inFlight += w
+	m.recent.Take(now, w)
+}
 
 func (m *bucket) Count(now time.Time, s Span, w int64) {
 	m.advance(now)
+	m.recent.Count(m.last, s, w)
 	switch {
 	case w > 0:
 		// What was written under a wider spread may arrive that much later.
-		depth := min(m.depth, m.burst-m.rate*float64(s.To.Sub(now)))
-		m.level = min(m.level, depth) - float64(w)
-	case m.full.Before(s.From): // else time has given it back already
-		m.level = max(m.level, min(m.level-float64(w), m.depth))
+		spread := max(m.spread, s.To.Sub(m.last))
+		m.low = min(m.low, m.burst-m.rate*float64(spread)) - float64(w)
+		m.level -= float64(w)
+	case m.last.Before(s.To.Add(m.recent.window)): // else time has given it back already
+		// Not to low: had it never been drained, low might have been full by
+		// now, and no higher than it is.
+		m.level = min(m.level-float64(w), m.burst)
 	}
 }
 
-// Move changes nothing: the bucket was drained when the attempt was written.
-func (m *bucket) Move(time.Time, Span, Span, int64) {}
+// Move tells the second rule alone: the bucket was drained when the attempt was
+// written.
+func (m *bucket) Move(now time.Time, from, to Span, w int64) {
+	m.advance(now)
+	m.recent.Move(m.last, from, to, w)
+}
 
 func (m *bucket) Resize(l Limit) {
-	m.burst = float64(l.Burst)
-	m.rate = float64(l.N) / float64(l.Window)
+	if l == m.limit {
+		return
+	}
+	rate := m.rate
+	m.set(l)
 	m.level = min(m.level, m.burst)
-	m.SetSpread(m.spread)
+	// What was drained within the last spread can arrive compressed with what
+	// the new rate refills.
+	m.low = min(m.low, m.burst) - max(m.rate-rate, 0)*float64(m.maxSpread)
+	// Attempts leave the new window when all of them would have arrived late.
+	old := m.recent
+	m.recent = m.newRecent()
+	m.recent.inFlight = old.inFlight
+	m.recent.Count(m.last, Span{m.last, m.last.Add(m.maxSpread)}, old.sum)
 }
 
-func (m *bucket) SetSpread(d time.Duration) {
-	m.spread = d
-	m.depth = m.burst - m.rate*float64(d)
-}
+func (m *bucket) SetSpread(d time.Duration) { m.spread = d }
 
 func (m *bucket) Used(now time.Time) int64 {
 	m.advance(now)
-	return int64(math.Ceil(m.burst-m.level-1e-9)) + m.inFlight
+	used := min(m.burst-m.low, max(m.burst-m.level, float64(m.recent.sum)))
+	return int64(math.Ceil(used-1e-9)) + m.inFlight
 }
 
-// after returns when what is missing will have been refilled. A debt may take
-// longer than a Duration holds.
-func (m *bucket) after(missing float64) time.Time {
+// refilled returns when a level covers need. A debt may take longer than a
+// Duration holds.
+func (m *bucket) refilled(level float64, need int64) time.Time {
+	missing := float64(need) - level
+	if missing <= 1e-9 { // float noise of a refill asked for in two steps
+		return m.last
+	}
 	return m.last.Add(time.Duration(min(math.Ceil(missing/m.rate), float64(maxWindow))))
 }
 
 func (m *bucket) advance(now time.Time) {
 	if d := now.Sub(m.last); d > 0 {
 		m.level = min(m.level+float64(d)*m.rate, m.burst)
+		m.low = min(m.low+float64(d)*m.rate, m.burst)
 		m.last = now
 	}
-	if m.level >= m.depth {
-		m.full = m.last
-	}
+	m.recent.advance(m.last)
 }

@@ -30,14 +30,19 @@ const (
 
 // Dimensions with a meaning of their own. Any other word is the user's.
 const (
-	Requests   = "requests"   // each attempt weighs 1
-	Tokens     = "tokens"     // an attempt weighs what the model bills
-	InFlight   = "concurrent" // the dimension of Concurrent limits
-	maxN       = math.MaxInt64 / 4
-	maxWindow  = 366 * 24 * time.Hour
-	minWindow  = time.Millisecond
-	syntaxHelp = `want "50/1m", "50/1m fixed", "10/1s burst 20", "tokens:200000/1m" or "concurrent:32"`
+	Requests = "requests"   // each attempt weighs 1
+	Tokens   = "tokens"     // an attempt weighs what the model bills
+	InFlight = "concurrent" // the dimension of Concurrent limits
 )
+
+// Bounds of what a limit may say. Sums of a few quotas must not overflow.
+const (
+	maxN      = math.MaxInt64 / 4
+	minWindow = time.Millisecond
+	maxWindow = 366 * 24 * time.Hour
+)
+
+const syntaxHelp = `want "50/1m", "50/1m fixed", "10/1s burst 20", "tokens:200000/1m" or "concurrent:32"`
 
 // Limit is one rule of an upstream.
 type Limit struct {
@@ -159,16 +164,7 @@ func parseN(s string) (int64, *SyntaxError) {
 	return n, nil
 }
 
-// ParseWindow reads a Go duration, or whole days as in "1d".
-func ParseWindow(s string) (time.Duration, error) {
-	d, err := parseWindow(s)
-	if err != nil {
-		err.Text = s
-		return 0, err
-	}
-	return d, nil
-}
-
+// parseWindow reads a Go duration, or whole days as in "1d".
 func parseWindow(s string) (time.Duration, *SyntaxError) {
 	var d time.Duration
 	if days, ok := strings.CutSuffix(s, "d"); ok {

@@ -89,15 +89,6 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestParseWindowReadsDurationsAndDays(t *testing.T) {
-	if d, err := ParseWindow("2d"); d != 48*time.Hour || err != nil {
-		t.Errorf(`ParseWindow("2d") = %v, %v, want 48h`, d, err)
-	}
-	if _, err := ParseWindow("2x"); err == nil || err.Error() != `"2x": window "2x" has no known unit (ms, s, m, h, d)` {
-		t.Errorf(`ParseWindow("2x") = %v, want the text and what is wrong`, err)
-	}
-}
-
 func TestCapacityOfABucketIsItsBurst(t *testing.T) {
 	for text, want := range map[string]int64{"50/1m": 50, "50/1m fixed": 50, "10/1s burst 20": 20, "concurrent:3": 3} {
 		if got := mustParse(t, text).Capacity(); got != want {

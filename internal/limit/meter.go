@@ -42,7 +42,8 @@ type Meter interface {
 	// an attempt may be counted.
 	SetSpread(d time.Duration)
 
-	// Resize puts l in force: a limit of the same kind and window.
+	// Resize puts l in force: a limit of the same kind and window. What has
+	// been taken stays taken.
 	Resize(l Limit)
 
 	// Used returns what is taken at this moment, in flight included.
@@ -56,7 +57,7 @@ func NewMeter(l Limit, now time.Time, maxSpread time.Duration) Meter {
 	case Fixed:
 		return newFixed(l, now, maxSpread)
 	case Bucket:
-		return newBucket(l, now)
+		return newBucket(l, now, maxSpread)
 	case Concurrent:
 		return &concurrent{n: l.N}
 	default:

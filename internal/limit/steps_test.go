@@ -220,7 +220,7 @@ func TestBucketSteps(t *testing.T) {
 			{0, take, 16, 0, 0}, {0, write, 14, 0, 0}, {0, ready, 2, 2, 0}, {0, ready, 2, 3, 100 * ms}, {0, give, 2, 0, 0}, {0, ready, 2, 4, 0},
 		},
 		"debt and refund": {
-			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {0, count, 10, 0, 0}, {0, used, 30, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {0, count, -10, -ms, 0}, {0, ready, 1, 0, 100 * ms},
+			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {0, count, 10, 0, 0}, {0, used, 30, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {0, count, -10, 0, 0}, {0, used, 20, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {1100 * ms, ready, 10, 0, 900 * ms},
 		},
 		"no refund of what time gave back": {
 			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {2000 * ms, take, 20, 0, 0}, {2000 * ms, write, 20, 0, 0}, {2000 * ms, count, -15, 2000 * ms, 0}, {2000 * ms, used, 20, 0, 0},
@@ -228,14 +228,17 @@ func TestBucketSteps(t *testing.T) {
 		"a long debt": {
 			{0, count, maxN, 0, 0}, {0, ready, 1, 0, maxWindow},
 		},
-		"the spread lowers the depth it falls from": {
-			{0, spread, 0, 500 * ms, 0}, {0, ready, 20, 0, 0}, {0, take, 1, 0, 0}, {0, write, 1, 0, 0}, {0, ready, 14, 0, 0}, {0, ready, 15, 0, 100 * ms}, {0, ready, 20, 0, 600 * ms},
+		"the spread lowers the depth that the rate goes on from": {
+			{0, spread, 0, 500 * ms, 0}, {0, take, 1, 0, 0}, {0, write, 1, 500 * ms, 0}, {0, ready, 19, 0, 0}, {0, ready, 20, 0, 600 * ms},
+			{0, take, 19, 0, 0}, {0, write, 19, 500 * ms, 0}, {0, ready, 1, 0, 600 * ms}, {0, used, 20, 0, 0}, {700 * ms, ready, 2, 0, 0},
 		},
-		"a spread longer than the burst keeps attempts further apart": {
-			{0, spread, 0, 3 * time.Second, 0}, {0, ready, 1, 0, 0}, {0, take, 1, 0, 0}, {0, write, 1, 0, 0}, {0, ready, 1, 0, 1200 * ms}, {0, spread, 0, 0, 0}, {1200 * ms, ready, 1, 0, 0},
+		"with a spread longer than the burst, a burst for both": {
+			{0, spread, 0, 3 * time.Second, 0}, {0, take, 1, 0, 0}, {0, write, 1, 3 * time.Second, 0}, {0, ready, 19, 0, 0},
+			{0, take, 19, 0, 0}, {0, write, 19, 3 * time.Second, 0}, {0, used, 20, 0, 0}, {0, ready, 20, 0, 5 * time.Second},
 		},
 		"resized": {
-			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, {0, resize, 100, 0, 0}, {0, ready, 1, 0, 10 * ms}, {0, ready, 20, 0, 200 * ms},
+			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, // The widest spread at 90 a second more has to be made up for.
+			{0, resize, 20, 0, 0}, {0, ready, 1, 0, 2050 * ms}, {0, resize, 10, 0, 0}, {0, ready, 1, 0, 4100 * ms},
 		},
 		"an earlier moment is the latest": {
 			{1000 * ms, take, 20, 0, 0}, {1000 * ms, write, 20, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {1050 * ms, ready, 1, 0, 50 * ms},
@@ -255,4 +258,51 @@ func TestConcurrentSteps(t *testing.T) {
 		{time.Hour, used, 7, 0, 0}, {time.Hour, count, 5, 0, 0}, {time.Hour, used, 7, 0, 0}, {time.Hour, forecast, 99, 0, 0},
 		{time.Hour, resize, 5, 0, 0}, {time.Hour, unknown, 1, 0, 0}, {time.Hour, give, 3, 0, 0}, {time.Hour, ready, 1, 0, 0}, {time.Hour, unknown, 2, 0, 0},
 	})
+}
+
+// TestSmallBucketsLetThroughBurstPerFillAndSpread has more arrive within the
+// spread than the bucket is deep.
+func TestSmallBucketsLetThroughBurstPerFillAndSpread(t *testing.T) {
+	for _, test := range []struct {
+		text   string
+		spread time.Duration
+		answer time.Duration // after it was written
+		w      int64
+		want   float64 // per second
+	}{
+		{"1000/1s burst 10", 30 * ms, time.Second, 1, 250},
+		{"1000/1s burst 10", 30 * ms, time.Second, 10, 250},
+		{"1000/1s burst 10", 30 * ms, 10 * ms, 1, 500},
+		{"1000/1s burst 3", 30 * ms, time.Second, 1, 3 / 0.033},
+		{"100/1s burst 1", 30 * ms, time.Second, 1, 25},
+		{"100/1s burst 2", 30 * ms, time.Second, 1, 40},
+		{"1000/1s burst 31", 30 * ms, time.Second, 1, 1000},
+		{"1000/1s burst 300", 30 * ms, time.Second, 10, 1000},
+	} {
+		m := NewMeter(mustParse(t, test.text), t0, 4*test.spread)
+		m.SetSpread(test.spread)
+		var open []Span
+		n, now := int64(0), t0
+		for now.Before(t0.Add(10 * time.Second)) {
+			at, known := m.Ready(now, test.w, 0)
+			if !known {
+				t.Fatalf("%s: no moment known, and nothing in flight", test.text)
+			}
+			if len(open) > 0 && !at.Before(open[0].From.Add(test.answer)) {
+				now = open[0].From.Add(test.answer)
+				if now.Before(open[0].To) {
+					m.Move(now, open[0], Span{open[0].From, now}, test.w)
+				}
+				open = open[1:]
+				continue
+			}
+			now = at
+			open = append(open, Span{now, now.Add(test.spread)})
+			m.Count(now, open[len(open)-1], test.w)
+			n += test.w
+		}
+		if got := float64(n) / 10; got < 0.98*test.want || got > 1.02*test.want+float64(test.w) {
+			t.Errorf("%s, spread %v, answered after %v, weights of %d: %v per second, want %v", test.text, test.spread, test.answer, test.w, got, test.want)
+		}
+	}
 }

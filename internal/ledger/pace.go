@@ -1,0 +1,69 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// pace keeps attempts apart, so that a window's quota does not leave in one
+// burst: lower p99, kinder to the upstream, and safe with those that enforce a
+// minute's quota by the second.
+//
+// Each weight that passes takes a gap. What turns out to weigh less gives its
+// gap back: at once if nothing has passed since, else as credit, which makes
+// later gaps shorter bit by bit. Were it all given back at once, as many
+// attempts would leave in a burst as answers happen to come together.
+type pace struct {
+	next   time.Time     // earliest moment of the next attempt
+	until  time.Time     // attempts are kept apart until then, pressure or not
+	last   time.Time     // when a weight last passed
+	credit time.Duration // a window at most
+}
+
+// passed takes the gap of a weight that starts now. Time that went by unused is
+// lost, first of the credit.
+func (p *pace) passed(now time.Time, w int64, l *limit.Limit) {
+	from := later(p.next, now.Add(-slack(l)))
+	p.credit = max(p.credit-from.Sub(p.next), 0)
+	gap := gapOf(w, l)
+	// A steady share of gaps that is given back settles at a credit that takes
+	// the same share off: half at a tenth of the window, 10 of 11 at a window.
+	share := float64(p.credit) / float64(p.credit+l.Window/10)
+	short := min(time.Duration(float64(gap)*share), p.credit)
+	p.credit -= short
+	p.next = from.Add(gap - short)
+	p.last = now
+}
+
+// unpassed gives back the gap of a weight, or of a part of it, that passed at
+// a moment.
+func (p *pace) unpassed(now, at time.Time, w int64, l *limit.Limit) {
+	gap := gapOf(w, l)
+	if !at.Before(p.last) {
+		back := min(gap, max(p.next.Sub(now.Add(-slack(l))), 0))
+		p.next = p.next.Add(-back)
+		gap -= back
+	}
+	p.credit = min(p.credit+gap, l.Window)
+}
+
+// earliest returns a moment before which an attempt cannot pass that has ahead
+// others in front of it, each of a weight of 1 or more.
+func (p *pace) earliest(now time.Time, ahead int, l *limit.Limit) time.Time {
+	gaps := min(float64(ahead)*float64(gapOf(1, l)), float64(farthest))
+	return later(p.next, now.Add(-slack(l))).Add(time.Duration(gaps) - p.credit)
+}
+
+// farthest is as far as a forecast looks: lines may be longer than a Duration
+// holds.
+const farthest = 366 * 24 * time.Hour
+
+// gapOf fills 95 % of the window with a quota: what the meter gives back late
+// never has to be made up.
+func gapOf(w int64, l *limit.Limit) time.Duration {
+	return time.Duration(float64(l.Window) * 0.95 * float64(min(w, l.N)) / float64(l.N))
+}
+
+// slack is what is made good of timers that fire late.
+func slack(l *limit.Limit) time.Duration { return l.Window / 50 }
