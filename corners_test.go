@@ -185,6 +185,7 @@ func TestReloadKeepsCountsOfACredentialThatMoves(t *testing.T) {
 			wg.Go(func() { get(t, g) })
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		n := 0
 		for _, r := range f.requests {
 			if r.Header.Get("Authorization") == "old" {
