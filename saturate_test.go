@@ -26,6 +26,8 @@ type strict struct {
 	rnd      *rand.Rand
 	judge    *mock.Judge
 	from, to time.Duration // arrival
+	storm    time.Duration // arrival of the first burst takes so much longer
+	last     time.Time     // when it was sent
 	accepted []time.Time
 	refused  int
 	status   func(now time.Time, n int) int // 0: what the judge says
@@ -53,6 +55,10 @@ func (s *strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	s.mu.Lock()
 	arrival := s.from + time.Duration(s.rnd.Float64()*float64(s.to-s.from))
+	if now := time.Now(); s.last.IsZero() || now.Equal(s.last) {
+		arrival += s.storm
+		s.last = now
+	}
 	service := time.Duration(20 * math.Exp(0.4*s.rnd.NormFloat64()) * float64(time.Millisecond))
 	s.mu.Unlock()
 	if err := pass(req.Context(), arrival); err != nil {
@@ -172,12 +178,14 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 		upstream     string // as the upstream has it; "" the same
 		countRefused bool
 		far          time.Duration // added to each arrival
+		storm        time.Duration // added to the arrivals of the first burst
 		callers      int
 		span         time.Duration
 		usage        float64 // at least
 	}{
 		{name: "sliding", limit: "50/1s", callers: 40, span: 9 * time.Second, usage: 0.97},
 		{name: "sliding, ten times", limit: "500/1s", callers: 200, span: 9 * time.Second, usage: 0.97},
+		{name: "sliding, the first burst arrives late", limit: "500/1s", storm: 40 * time.Millisecond, callers: 200, span: 9 * time.Second, usage: 0.97},
 		{name: "sliding, a minute", limit: "50/1m", callers: 40, span: 3 * time.Minute, usage: 0.995},
 		{name: "sliding, longer", limit: "50/1s", callers: 40, span: time.Minute, usage: 0.97},
 		{name: "sliding against fixed", limit: "50/1s", upstream: "50/1s fixed", callers: 40, span: 9 * time.Second, usage: 0.97},
@@ -197,7 +205,7 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 				}
 				l := mustLimit(t, upstream)
 				s := newStrict(t, mock.Rules{Limits: []limit.Limit{l}, CountRefused: test.countRefused})
-				s.from, s.to = s.from+test.far, s.to+test.far
+				s.from, s.to, s.storm = s.from+test.far, s.to+test.far, test.storm
 				g := openGate(t, s, config.Upstream{Limits: []config.Limit{{Limit: test.limit}}})
 				got := saturate(t, g, test.callers, test.span)
 				if s.refused > 0 {

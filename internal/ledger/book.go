@@ -151,7 +151,7 @@ func (b *Book) Written(now time.Time, id ID) {
 	p.written = now
 	for i := range p.holds {
 		h := &p.holds[i]
-		span, known := b.arrival(now, p, h.tally)
+		span, known := b.arrival(now, p, h)
 		if b.ledger.opts.Strict || !known {
 			h.span = span // for an end without an answer
 		} else {
@@ -162,8 +162,16 @@ func (b *Book) Written(now time.Time, id ID) {
 
 // arrival returns when an attempt that is written now may be counted. It is
 // false if that is only known once it is answered.
-func (b *Book) arrival(now time.Time, p *permit, t *tally) (limit.Span, bool) {
+//
+// Attempts that leave in a burst are less punctual than those that are kept
+// apart: they compete for the same connections and cores, here and there, and a
+// whole burst may be late. They get twice the spread.
+func (b *Book) arrival(now time.Time, p *permit, h *hold) (limit.Span, bool) {
+	t := h.tally
 	to := now.Add(t.spread.d)
+	if h.paced == 0 && t.rule.Limit.Kind != limit.Bucket {
+		to = to.Add(t.spread.d)
+	}
 	if t.rule.Limit.Kind != limit.Fixed {
 		return limit.Span{From: p.granted, To: to}, true
 	}
