@@ -27,12 +27,13 @@ demo: build ## a storm of 429s around the gate, and the same load through it
 .PHONY: test
 test: needs ## run all tests, with the race detector
 	$(GO) test -race $$($(GO) list ./... | grep -v /e2e)
+	$(GO) test -run AllocatesNothing . ./internal/gateway # skipped under the race detector
 	$(GO) test -race ./e2e # alone: it measures in real time
 	cd bench && $(GO) vet ./... && $(GO) test -run . ./...
 
 .PHONY: needs
-needs: ## install what tests need and Go does not bring: nginx, Node
-	@./scripts/needs nginx:nginx-light node:nodejs npm:npm
+needs: ## install what tests need and Go does not bring: nginx, Node, curl
+	@./scripts/needs curl:curl nginx:nginx-light node:nodejs npm:npm
 
 .PHONY: check
 check: test lint ## what CI runs
