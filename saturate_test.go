@@ -185,7 +185,7 @@ func TestSaturatedGateUsesTheQuotaWithoutRefusals(t *testing.T) {
 	}{
 		{name: "sliding", limit: "50/1s", callers: 40, span: 9 * time.Second, usage: 0.97},
 		{name: "sliding, ten times", limit: "500/1s", callers: 200, span: 9 * time.Second, usage: 0.97},
-		{name: "sliding, the first burst arrives late", limit: "500/1s", storm: 40 * time.Millisecond, callers: 200, span: 9 * time.Second, usage: 0.97},
+		{name: "sliding, the first burst arrives late", limit: "500/1s", storm: 100 * time.Millisecond, callers: 200, span: 9 * time.Second, usage: 0.97},
 		{name: "sliding, a minute", limit: "50/1m", callers: 40, span: 3 * time.Minute, usage: 0.995},
 		{name: "sliding, longer", limit: "50/1s", callers: 40, span: time.Minute, usage: 0.97},
 		{name: "sliding against fixed", limit: "50/1s", upstream: "50/1s fixed", callers: 40, span: 9 * time.Second, usage: 0.97},

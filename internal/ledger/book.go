@@ -164,13 +164,14 @@ func (b *Book) Written(now time.Time, id ID) {
 // false if that is only known once it is answered.
 //
 // Attempts that leave in a burst are less punctual than those that are kept
-// apart: they compete for the same connections and cores, here and there, and a
-// whole burst may be late. They get twice the spread.
+// apart: they dial, they compete for the same cores, here and there, and a whole
+// burst may be late. None of that was learned from those before, so they get
+// all the time there is, unless they are answered sooner.
 func (b *Book) arrival(now time.Time, p *permit, h *hold) (limit.Span, bool) {
 	t := h.tally
 	to := now.Add(t.spread.d)
 	if h.paced == 0 && t.rule.Limit.Kind != limit.Bucket {
-		to = to.Add(t.spread.d)
+		to = now.Add(t.spread.burst())
 	}
 	if t.rule.Limit.Kind != limit.Fixed {
 		return limit.Span{From: p.granted, To: to}, true

@@ -70,12 +70,12 @@ func wantUsed(t testing.TB, b *Book, now time.Time, want ...int64) {
 }
 
 func TestReleaseIsAWindowAfterWrittenAndTheSpread(t *testing.T) {
-	b := newBook(t, Options{}, "2/10s") // a spread of 250 ms, twice that in a burst
+	b := newBook(t, Options{}, "2/10s") // a spread of 250 ms, four times that in a burst
 	ids := mustGrant(t, b, t0, Ask{}, 2)
 	wantUnknown(t, b, t0.Add(time.Hour), Ask{}, "2/10s")
 	now := t0.Add(time.Hour)
 	b.Written(now, ids[0])
-	wantWait(t, b, now, Ask{}, 10500*ms, "2/10s")
+	wantWait(t, b, now, Ask{}, 11000*ms, "2/10s")
 	b.Answered(now.Add(100*ms), ids[0])
 	wantWait(t, b, now.Add(100*ms), Ask{}, 10000*ms, "2/10s")
 	b.End(now, ids[1])
@@ -89,7 +89,7 @@ func TestLateAnswerDoesNotHoldLonger(t *testing.T) {
 		b.Written(t0, id)
 		b.Answered(t0.Add(9*time.Second), id)
 		b.Answered(t0.Add(15*time.Second), id)
-		mustGrant(t, b, t0.Add(10510*ms), Ask{}, 1)
+		mustGrant(t, b, t0.Add(11010*ms), Ask{}, 1)
 	}
 }
 
@@ -103,11 +103,11 @@ func TestStrictHoldsUntilAnswered(t *testing.T) {
 }
 
 func TestStrictHoldsWhatWasWrittenAndNeverAnswered(t *testing.T) {
-	b := newBook(t, Options{Strict: true}, "1/1s") // a spread of 30 ms, twice that in a burst
+	b := newBook(t, Options{Strict: true}, "1/1s") // a spread of 30 ms, four times that in a burst
 	id := mustGrant(t, b, t0, Ask{}, 1)[0]
 	b.Written(t0, id)
 	b.End(t0.Add(10*ms), id) // it may still be on its way
-	wantWait(t, b, t0.Add(10*ms), Ask{}, 1050*ms, "1/1s")
+	wantWait(t, b, t0.Add(10*ms), Ask{}, 1110*ms, "1/1s")
 
 	ledger := New(rulesOf(t, "1/1s"), Options{Strict: true}, t0)
 	b = ledger.Book("key", t0)
@@ -115,7 +115,7 @@ func TestStrictHoldsWhatWasWrittenAndNeverAnswered(t *testing.T) {
 	b.Written(t0, id)
 	ledger.Configure(rulesOf(t, "1/1s"), Options{}, t0)
 	b.End(t0, id)
-	wantWait(t, b, t0, Ask{}, 1060*ms, "1/1s")
+	wantWait(t, b, t0, Ask{}, 1120*ms, "1/1s")
 }
 
 func TestRefusalByOneLimitTakesNothingFromAnother(t *testing.T) {
@@ -123,7 +123,7 @@ func TestRefusalByOneLimitTakesNothingFromAnother(t *testing.T) {
 	heavy := Ask{Cost: Cost{limit.Tokens: 5}}
 	b.Written(t0, mustGrant(t, b, t0, heavy, 1)[0])
 	for range 3 {
-		wantWait(t, b, t0, heavy, 60500*ms, "tokens:5/1m")
+		wantWait(t, b, t0, heavy, 61000*ms, "tokens:5/1m")
 	}
 	wantUsed(t, b, t0, 1, 5, 1)
 }
@@ -131,7 +131,7 @@ func TestRefusalByOneLimitTakesNothingFromAnother(t *testing.T) {
 func TestWaitNamesTheLimitThatHoldsLongest(t *testing.T) {
 	b := newBook(t, Options{}, "1/1s", "1/1m", "1/3s")
 	b.Written(t0, mustGrant(t, b, t0, Ask{}, 1)[0])
-	wantWait(t, b, t0, Ask{}, 60500*ms, "1/1m")
+	wantWait(t, b, t0, Ask{}, 61000*ms, "1/1m")
 	wait, _ := b.Ready(t0, &Ask{})
 	if !wait.Shares(b, &Ask{}) {
 		t.Error("a wait for a limit does not share it with the same ask")

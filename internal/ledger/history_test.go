@@ -303,7 +303,7 @@ func (h *history) write(a *attempt) {
 		a.written = h.now
 		for i := range a.parts {
 			p := &a.parts[i]
-			p.to = h.now.Add(h.books[a.book].tallies[p.rule].spread.d) // at least: twice in a burst
+			p.to = h.now.Add(h.books[a.book].tallies[p.rule].spread.d) // at least: more in a burst
 		}
 	}
 	h.books[a.book].Written(h.now, a.id)

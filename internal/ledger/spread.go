@@ -34,6 +34,9 @@ func newSpread(window time.Duration) spread {
 
 func (s *spread) max() time.Duration { return widest * s.start }
 
+// burst returns the spread of attempts that leave in a burst.
+func (s *spread) burst() time.Duration { return s.max() }
+
 // quiet is told at each grant whether the quota is nearly used up. A window
 // that was, and in which nothing was throttled, takes a thousandth off: half
 // in 700 windows, because a throttled answer costs more than what it gains.

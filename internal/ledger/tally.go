@@ -19,7 +19,7 @@ type tally struct {
 
 func newTally(r Rule, now time.Time) *tally {
 	t := &tally{rule: r, text: r.Limit.String(), spread: newSpread(r.Limit.Window)}
-	t.meter = limit.NewMeter(r.Limit, now, 2*t.spread.max()) // twice: see Book.arrival
+	t.meter = limit.NewMeter(r.Limit, now, t.spread.burst())
 	t.meter.SetSpread(t.spread.d)
 	return t
 }
