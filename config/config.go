@@ -13,9 +13,9 @@ type Config struct {
 	Listen      string              `yaml:"listen,omitempty"`        // data plane; default 127.0.0.1:8787
 	Admin       string              `yaml:"admin,omitempty"`         // admin plane; default 127.0.0.1:8788; "off": none
 	TLS         TLS                 `yaml:"tls,omitempty"`           // of the data plane; off unless both files are named
-	State       string              `yaml:"state,omitempty"`         // where quotas are kept; default memory
-	Namespace   string              `yaml:"namespace,omitempty"`     // instances with the same state and namespace share; default "default"
-	OnStoreLoss string              `yaml:"on_store_loss,omitempty"` // share, wait or fail; default share
+	State       string              `yaml:"state,omitempty"`         // where quotas, pauses and breakers are kept: memory, or an address that begins with redis:// or its like (see Store); default memory
+	Namespace   string              `yaml:"namespace,omitempty"`     // instances with the same state and namespace share; 1 to 64 letters, digits, ".", "_" and "-"; default "default"
+	OnStoreLoss string              `yaml:"on_store_loss,omitempty"` // what an instance does while it cannot reach the state: share (go on with limit / instances last alive), wait or fail; default share
 	Jobs        string              `yaml:"jobs,omitempty"`          // where jobs are kept; default none
 	Log         Log                 `yaml:"log,omitempty"`
 	Upstreams   map[string]Upstream `yaml:"upstreams,omitempty"`

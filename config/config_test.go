@@ -113,9 +113,9 @@ func TestPrintHidesSecretsAndReadsBack(t *testing.T) {
 	t.Setenv("HG_SECRET", secret)
 	t.Setenv("HG_LIMIT", "5/1m")
 	c, err := Parse("f", []byte(`
-namespace: "a$${b}"
+state: redis://gate:hunter2@cache/1
 upstreams:
-  b: {url: "http://${env:HG_SECRET}.example.com", quota: "off"}
+  b: {url: "http://${env:HG_SECRET}.example.com", quota: "a$${b}"}
   a:
     url: http://x
     credentials: [{header: K, value: hunter2}]
@@ -148,8 +148,8 @@ upstreams:
 
 func TestPrintReadsBack(t *testing.T) {
 	c := Config{
-		Namespace: "${x}",
-		Upstreams: map[string]Upstream{"b": {URL: "http://x", Breaker: Breaker{Failures: Failures{Share: 1}}}, "a": {URL: "http://y", Quota: "null"}},
+		State:     "redis+cluster://a,b:7000",
+		Upstreams: map[string]Upstream{"b": {URL: "http://x", Quota: "${x}", Breaker: Breaker{Failures: Failures{Share: 1}}}, "a": {URL: "http://y", Quota: "null"}},
 		Clients:   []Client{{Name: "true", Key: testKey, Priority: new(0), Limits: []Limit{{Limit: "concurrent:3"}}}},
 	}
 	var b strings.Builder

@@ -11,8 +11,9 @@ import (
 
 // Notes says what a user should know beyond the file, one sentence each, in a
 // fixed order: what each limit covers and what a bucket lets through, whose
-// credentials are used, that no other instance counts with this one, and who
-// can reach the listeners. The configuration is one that Validate accepts.
+// credentials are used, which instances count together, what happens while they
+// cannot, and who can reach the listeners. The configuration is one that
+// Validate accepts.
 func (c Config) Notes() []string {
 	c = c.WithDefaults()
 	var notes []string
@@ -25,9 +26,7 @@ func (c Config) Notes() []string {
 	for i, cl := range c.Clients {
 		notes = append(notes, c.limitNotes(item("clients", i), cl.Limits)...)
 	}
-	if c.limited() {
-		notes = append(notes, c.about("state", c.State)+": limits are counted by each instance on its own: two instances let twice as much through")
-	}
+	notes = append(notes, c.stateNotes()...)
 	if !onLoopback(c.Listen) && len(c.Clients) == 0 {
 		notes = append(notes, c.about("listen", c.Listen)+": not a loopback address, and there are no clients: anyone who reaches it may call")
 	}
@@ -37,14 +36,43 @@ func (c Config) Notes() []string {
 	return notes
 }
 
-// limited says whether anything has a limit.
-func (c Config) limited() bool {
-	for _, u := range c.Upstreams {
-		if len(u.Limits) > 0 {
-			return true
-		}
+// stateNotes says which instances count together, and what each does while it
+// cannot reach the state.
+func (c Config) stateNotes() []string {
+	upstreams, clients := c.limited()
+	store, err := c.Store()
+	if err != nil {
+		return nil
 	}
-	return slices.ContainsFunc(c.Clients, func(cl Client) bool { return len(cl.Limits) > 0 })
+	if store.Kind == Memory {
+		if !upstreams && !clients {
+			return nil
+		}
+		return []string{c.about("state", c.State) + ": limits are counted by each instance on its own: two instances let twice as much through"}
+	}
+	notes := []string{
+		c.about("state", store.String()) + ": instances with this state and " + c.about("namespace", c.Namespace) + " share limits, pauses and breakers of upstreams",
+		c.about("on_store_loss", c.OnStoreLoss) + ": while the state cannot be reached " + storeLoss[c.OnStoreLoss],
+	}
+	if clients {
+		notes = append(notes, "clients: their limits are counted by each instance on its own: two instances let twice as much through")
+	}
+	return notes
+}
+
+// storeLoss says what each choice of on_store_loss does.
+var storeLoss = map[string]string{
+	"share": "each instance goes on with limit / instances last alive. One that alone is cut off keeps that share while the others take it over when its lease has ended: choose wait if no 429 may ever happen",
+	"wait":  "calls wait in line, as long as their deadline and line.max_wait allow",
+	"fail":  "calls are refused at once",
+}
+
+// limited says whether any upstream and any client has a limit.
+func (c Config) limited() (upstreams, clients bool) {
+	for _, u := range c.Upstreams {
+		upstreams = upstreams || len(u.Limits) > 0
+	}
+	return upstreams, slices.ContainsFunc(c.Clients, func(cl Client) bool { return len(cl.Limits) > 0 })
 }
 
 func (c Config) upstreamNotes(path string, u Upstream) []string {

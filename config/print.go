@@ -14,7 +14,8 @@ import (
 // Print writes the effective configuration, defaults included, as YAML with
 // keys in the order of the types and names sorted. Secrets are ***, and so are
 // values that hold an expansion, values of headers, and addresses that hold a
-// password. The rest reads back as it was.
+// password; of the state's address only the password is hidden. The rest reads back as
+// it was.
 func (c Config) Print(w io.Writer) error {
 	c = c.WithDefaults()
 	p := printer{hidden: c.hidden}
@@ -33,6 +34,9 @@ type printer struct{ hidden map[string]bool }
 func (p printer) tree(path string, v reflect.Value) any {
 	if p.hidden[path] {
 		return hiddenText
+	}
+	if path == "state" {
+		return showState(v.String())
 	}
 	switch x := v.Interface().(type) {
 	case encoding.TextMarshaler:
@@ -101,8 +105,27 @@ func (p printer) mapping(path string, v reflect.Value) yaml.MapSlice {
 // showText escapes what would read as an expansion, and hides an address that
 // holds a password.
 func showText(s string) string {
-	if u, err := url.Parse(s); err == nil && u.Host != "" && (u.User != nil || u.RawQuery != "") {
+	if holdsPassword(s) {
 		return hiddenText
 	}
 	return strings.ReplaceAll(s, "${", "$${")
+}
+
+// showState hides of a state the password, and of one that Validate would
+// refuse all that showText hides.
+func showState(text string) string {
+	if s, fault := parseStore(text); fault == nil && holdsPassword(text) {
+		return s.String()
+	}
+	return showText(text)
+}
+
+// holdsPassword reports whether text is an address with a user or a query.
+// Those of Redis may name several hosts, which package url does not read.
+func holdsPassword(text string) bool {
+	if scheme, rest, ok := strings.Cut(text, "://"); ok && strings.HasPrefix(scheme, "redis") {
+		return strings.ContainsAny(rest, "@?")
+	}
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.User != nil || u.RawQuery != "")
 }

@@ -106,11 +106,10 @@ func TestParseReadsTheWholeExample(t *testing.T) {
 	}
 }
 
-// What is refused is read all the same: the three refusals are the only faults.
+// What is refused is read all the same: the two refusals are the only faults.
 func TestParseRefusesWhatThisReleaseLacks(t *testing.T) {
 	_, err := Load("testdata/sources.yaml")
-	want := `testdata/sources.yaml:1:8: state: redis state is not in this release; use memory
-testdata/sources.yaml:2:7: jobs: jobs are not in this release; leave it out
+	want := `testdata/sources.yaml:2:7: jobs: jobs are not in this release; leave it out
 testdata/sources.yaml:5:1: sources: sources are not in this release; leave them out`
 	if err == nil || err.Error() != want {
 		t.Errorf("Load(sources.yaml)\n got %v\nwant %s", err, want)
@@ -203,7 +202,7 @@ func TestParseFollowsAliases(t *testing.T) {
 // configuration without secrets reads back.
 func FuzzParse(f *testing.F) {
 	seeds, _ := filepath.Glob("testdata/broken/*.yaml")
-	for _, file := range append(seeds, "testdata/contract.yaml", "testdata/sources.yaml") {
+	for _, file := range append(seeds, "testdata/contract.yaml", "testdata/redis.yaml", "testdata/sources.yaml") {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

@@ -80,6 +80,10 @@ func refine(typ, key string, s *jsonschema.Schema) {
 		s.AnyOf = []*jsonschema.Schema{{Enum: anys(words)}, textSchema("")}
 	}
 	switch typ + "." + key {
+	case "Config.state":
+		s.Pattern = textSchema(`memory|rediss?(\+(sentinel|cluster))?://[^#]+`).Pattern
+	case "Config.namespace":
+		s.Pattern = textSchema(namespaceText).Pattern
 	case "Client.priority":
 		s.AnyOf[1].Minimum, s.AnyOf[1].Maximum = "0", "7"
 	case "Client.key":

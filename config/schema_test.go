@@ -15,7 +15,7 @@ import (
 
 func TestSchemaAcceptsTheExamples(t *testing.T) {
 	schema := compile(t)
-	for _, file := range []string{"testdata/contract.yaml", "testdata/sources.yaml"} {
+	for _, file := range []string{"testdata/contract.yaml", "testdata/redis.yaml", "testdata/sources.yaml"} {
 		if err := schema.Validate(readYAML(t, file)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -25,7 +25,7 @@ func TestSchemaAcceptsTheExamples(t *testing.T) {
 // What one value alone makes wrong, an editor should mark.
 func TestSchemaRefusesWhatParseRefuses(t *testing.T) {
 	schema := compile(t)
-	for _, name := range []string{"unknown-key", "unknown-key-top", "limit-mapping", "wrong-types", "nothing", "numbers", "forms", "choices", "urls", "names", "clients"} {
+	for _, name := range []string{"unknown-key", "unknown-key-top", "limit-mapping", "wrong-types", "nothing", "numbers", "forms", "choices", "urls", "names", "clients", "state", "namespace"} {
 		file := filepath.Join("testdata/broken", name+".yaml")
 		doc := readYAML(t, file)
 		if err := schema.Validate(doc); err == nil {

@@ -47,7 +47,7 @@ type validator struct {
 func (v *validator) run() {
 	c := v.cfg
 	v.listeners()
-	v.choice("on_store_loss", "Config.on_store_loss", c.OnStoreLoss)
+	v.store()
 	v.choice("log.level", "Log.level", c.Log.Level)
 	v.choice("log.format", "Log.format", c.Log.Format)
 	v.later()
@@ -162,17 +162,29 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// later refuses what the file may say and this release does not do. None of it
-// is shown: addresses of stores hold passwords.
-func (v *validator) later() {
+// namespaceText is what a namespace is: it becomes a part of keys in Redis.
+const namespaceText = `[A-Za-z0-9._-]{1,64}`
+
+var namespace = regexp.MustCompile("^" + namespaceText + "$")
+
+// store checks where the state is kept.
+func (v *validator) store() {
 	c := v.cfg
-	if c.State != "memory" && !v.absent("state", c.State == "") {
-		if scheme, _, ok := strings.Cut(c.State, "://"); ok && strings.HasPrefix(scheme, "redis") {
-			v.fault("state", "", "redis state is not in this release; use memory", "")
-		} else {
-			v.fault("state", "", "want memory", "")
+	if !v.absent("state", c.State == "") {
+		if _, fault := parseStore(c.State); fault != nil {
+			v.fault("state", fault.Value, fault.Msg, fault.Hint)
 		}
 	}
+	if !v.absent("namespace", c.Namespace == "") && !namespace.MatchString(c.Namespace) {
+		v.fault("namespace", c.Namespace, `want 1 to 64 letters, digits, ".", "_" and "-"`, "")
+	}
+	v.choice("on_store_loss", "Config.on_store_loss", c.OnStoreLoss)
+}
+
+// later refuses what the file may say and this release does not do. None of it
+// is shown: addresses hold passwords.
+func (v *validator) later() {
+	c := v.cfg
 	if !v.absent("jobs", c.Jobs == "") {
 		v.fault("jobs", "", "jobs are not in this release; leave it out", "")
 	}

@@ -10,17 +10,20 @@ import (
 const defaultFile = "headgate.yaml"
 
 func newCheck(w World) *cobra.Command {
-	var file string
+	var (
+		file  string
+		state stateFlags
+	)
 	cmd := &cobra.Command{
-		Use:   "check [-c FILE]",
+		Use:   "check [-c FILE] [--state S]",
 		Short: "Validate a configuration file and print what is in effect, secrets hidden",
-		Long: `Check reads a file as serve does. It prints the effective configuration, with
-all defaults and with secrets hidden, to stdout, and what is worth knowing about
-it to stderr. If the file is wrong every fault is printed with its place, and the
-exit status is 2.`,
+		Long: `Check reads a file as serve does, with the same flags over it. It prints the
+effective configuration, with all defaults and with secrets hidden, to stdout,
+and what is worth knowing about it to stderr. If the file is wrong every fault is
+printed with its place, and the exit status is 2.`,
 		Example: "  headgate check -c headgate.yaml",
-		RunE: func(*cobra.Command, []string) error {
-			c, err := load(file)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadUnder(cmd, state.settings(), file)
 			if err != nil {
 				return err
 			}
@@ -30,6 +33,8 @@ exit status is 2.`,
 			return c.WithDefaults().Print(w.Out)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", defaultFile, "configuration `FILE`")
+	f := cmd.Flags()
+	f.StringVarP(&file, "config", "c", defaultFile, "configuration `FILE`")
+	state.add(f)
 	return cmd
 }

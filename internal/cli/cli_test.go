@@ -88,7 +88,9 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"serve", "-u", "http://a", "--grace", "-1s"}, "headgate: --grace -1s: must not be negative\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--log-level", "loud"}, "headgate: --log-level \"loud\": want one of debug, info, warn, error\nsee headgate serve --help\n"},
-		{[]string{"serve", "-u", "http://a", "--state", "redis://r"}, "headgate: --state: redis state is not in this release; use memory\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--state", "redis://:hush@r/x"}, "headgate: --state \"redis://***@r/x\": want the number of a database at the end, such as \"/0\", or nothing\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--namespace", "a b"}, "headgate: --namespace \"a b\": want 1 to 64 letters, digits, \".\", \"_\" and \"-\"\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--on-store-loss", "shared"}, "headgate: --on-store-loss \"shared\": want one of share, wait, fail; did you mean \"share\"?\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--jobs", "x.db"}, "headgate: --jobs: jobs are not in this release; leave it out\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--credential", "secret"}, "headgate: --credential: want 'Header: value', such as 'Authorization: Bearer ${env:API_KEY}'\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--max-length", "many"}, "headgate: --max-length: want a whole number, found text\nsee headgate serve --help\n"},
@@ -181,10 +183,36 @@ func TestCertificatesThatCannotBeReadAreFaultsOfTheFile(t *testing.T) {
 
 func TestFlagsOverAFileAreChecked(t *testing.T) {
 	t.Setenv("HEADGATE_TEST_KEY", "hush-hush")
-	status, _, stderr := run(t, "", "serve", "-c", "testdata/good.yaml", "--listen", "8787")
-	want := "headgate: with the flags given: --listen \"8787\": want host:port, such as \"127.0.0.1:8787\"; did you mean \"127.0.0.1:8787\"?\nsee headgate serve --help\n"
-	if status != exitUsage || stderr != want {
-		t.Errorf("serve --listen 8787 = %d %s, want 2 and\n%s", status, stderr, want)
+	for _, s := range []struct{ command, flag, text, want string }{
+		{"serve", "--listen", "8787", "--listen \"8787\": want host:port, such as \"127.0.0.1:8787\"; did you mean \"127.0.0.1:8787\"?"},
+		{"serve", "--state", "redis://${env:HEADGATE_TEST_UNSET}", "--state: environment variable HEADGATE_TEST_UNSET is not set"},
+		{"check", "--state", "redis://:hush-hush@a,b", "--state \"redis://***@a,b\": has more than one host; want redis+sentinel:// or redis+cluster://"},
+		{"check", "--on-store-loss", "panic", "--on-store-loss \"panic\": want one of share, wait, fail"},
+	} {
+		status, stdout, stderr := run(t, "", s.command, "-c", "testdata/good.yaml", s.flag, s.text)
+		want := "headgate: with the flags given: " + s.want + "\nsee headgate " + s.command + " --help\n"
+		if status != exitUsage || stdout != "" || stderr != want {
+			t.Errorf("%s %s %s = %d, stdout %q\n%s\nwant 2, no stdout, and\n%s", s.command, s.flag, s.text, status, stdout, stderr, want)
+		}
+	}
+}
+
+func TestCheckSaysWhatTheFlagsPutOverAFile(t *testing.T) {
+	t.Setenv("HEADGATE_TEST_KEY", "hush-hush")
+	status, stdout, stderr := run(t, "", "check", "-c", "testdata/good.yaml",
+		"--state", "redis://:hush-hush@cache/1", "--namespace", "prod", "--on-store-loss", "wait")
+	if want := "state: redis://***@cache:6379/1\nnamespace: prod\non_store_loss: wait\n"; status != 0 || !strings.Contains(stdout, want) {
+		t.Errorf("check = %d %s\n%s\nwant 0 and\n%s", status, stderr, stdout, want)
+	}
+	if want := "note: state \"redis://***@cache:6379/1\": instances with this state and namespace \"prod\" share"; !strings.Contains(stderr, want) {
+		t.Errorf("stderr lacks %q:\n%s", want, stderr)
+	}
+	if strings.Contains(stdout+stderr, "hush-hush") {
+		t.Errorf("the secret is printed:\n%s%s", stdout, stderr)
+	}
+	status, stdout, stderr = run(t, "", "check", "-c", "testdata/good.yaml", "--state", "redis://:${env:HEADGATE_TEST_KEY}@cache")
+	if status != 0 || !strings.Contains(stdout, "state: \"***\"\n") || strings.Contains(stdout+stderr, "hush-hush") {
+		t.Errorf("check of a state with an expansion = %d\n%s%s\nwant 0 and the state hidden", status, stdout, stderr)
 	}
 }
 

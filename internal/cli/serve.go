@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 	"time"
 
@@ -20,16 +19,20 @@ func newServe(w World) *cobra.Command {
 		upstream upstreamFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "serve -c FILE | --upstream URL [--limit L]… [--listen A] [--admin A]",
+		Use:   "serve -c FILE | --upstream URL [--limit L]… [--listen A] [--admin A] [--state S]",
 		Short: "Run the gateway",
 		Long: `Serve runs what a file names, or one upstream given by flags, which is then
 called "default" and mounted at "/". It logs to stderr.
+
+With a Redis as --state all instances that name it share their quotas, as if
+they were one. Flags of the process (--state to --log-format) win over the file.
 
 SIGHUP, or a change of the file, reloads it: a bad file is refused and the old
 one stays in force. SIGTERM or Ctrl-C stops it: no new calls, up to --grace for
 those in flight; a second one ends it at once.`,
 		Example: `  headgate serve --upstream https://api.example.com --limit 50/1m --limit concurrent:8
-  headgate serve -c headgate.yaml`,
+  headgate serve -c headgate.yaml
+  headgate serve -c headgate.yaml --state redis://localhost:6379/0`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := daemon.Options{
 				Grace:   grace,
@@ -45,7 +48,7 @@ those in flight; a second one ends it at once.`,
 				return misused(cmd, "--config and --%s exclude each other: the file says it all", clash)
 			case file != "":
 				o.File = file
-				o.Load = func() (config.Config, error) { return process.over(cmd, file) }
+				o.Load = func() (config.Config, error) { return loadUnder(cmd, process.settings(), file) }
 			case upstream.url != "":
 				c, err := upstream.config(cmd, process)
 				if err != nil {
@@ -68,26 +71,4 @@ those in flight; a second one ends it at once.`,
 	process.add(f)
 	f.DurationVar(&grace, "grace", 30*time.Second, "`DURATION` that calls in flight may take to end when stopped")
 	return cmd
-}
-
-// over loads a file and puts the flags over it.
-func (p processFlags) over(cmd *cobra.Command, file string) (config.Config, error) {
-	c, err := load(file)
-	if err != nil {
-		return c, err
-	}
-	for _, s := range []struct{ flag, to *string }{
-		{&p.listen, &c.Listen},
-		{&p.admin, &c.Admin},
-		{&p.logLevel, &c.Log.Level},
-		{&p.logFormat, &c.Log.Format},
-	} {
-		if *s.flag != "" {
-			*s.to = *s.flag
-		}
-	}
-	if err := c.Validate(); err != nil {
-		return c, &usageError{cmd, fmt.Errorf("with the flags given: %w", inWordsOfFlags(err))}
-	}
-	return c, nil
 }

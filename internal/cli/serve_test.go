@@ -60,6 +60,9 @@ func TestFlagsSayWhatAFileWouldSay(t *testing.T) {
 	file, err := config.Parse("headgate.yaml", []byte(`
 listen: 127.0.0.1:1
 admin: "off"
+state: redis://:hunter2@cache
+namespace: prod
+on_store_loss: wait
 log: {level: debug, format: json}
 upstreams:
   default:
@@ -80,9 +83,12 @@ upstreams:
 		limits: []string{"50/1m", "10/1s burst 20"}, credentials: []string{"X-Key: a: b"},
 		maxWait: "5s", maxLength: "7", attempts: "3",
 		openAfter: "10 throttled in 1m", openFor: "5s",
-		state: "memory", jobs: "none",
+		jobs: "none",
 	}
-	flags, err := u.config(cmd, processFlags{"127.0.0.1:1", "off", "debug", "json"})
+	flags, err := u.config(cmd, processFlags{
+		stateFlags: stateFlags{"redis://:hunter2@cache", "prod", "wait"},
+		listen:     "127.0.0.1:1", admin: "off", logLevel: "debug", logFormat: "json",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

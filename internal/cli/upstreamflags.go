@@ -15,19 +15,6 @@ import (
 // defaultUpstream is what the upstream given by flags is called.
 const defaultUpstream = "default"
 
-// processFlags are about the process, whatever it serves. "" leaves it to the
-// file or to the default.
-type processFlags struct {
-	listen, admin, logLevel, logFormat string
-}
-
-func (p *processFlags) add(f *pflag.FlagSet) {
-	f.StringVarP(&p.listen, "listen", "a", "", "`ADDRESS` of the gateway; port 0 is any free one (default 127.0.0.1:8787)")
-	f.StringVar(&p.admin, "admin", "", "`ADDRESS` of health, metrics and status, or off (default 127.0.0.1:8788)")
-	f.StringVar(&p.logLevel, "log-level", "", "`LEVEL`: debug, info, warn or error (default info)")
-	f.StringVar(&p.logFormat, "log-format", "", "`FORMAT`: text or json (default text)")
-}
-
 // upstreamFlags describe one upstream without a file. Values stay text: they
 // are put into the shape of the file, so that there is one reader and one judge
 // for both.
@@ -36,14 +23,14 @@ type upstreamFlags struct {
 	limits, credentials          []string
 	maxWait, maxLength, attempts string
 	openAfter, openFor           string
-	state, jobs                  string
+	jobs                         string
 }
 
 // upstreamFlagNames are the flags of add: each says something that a file says
 // too.
 var upstreamFlagNames = []string{
 	"upstream", "limit", "credential", "dialect", "max-wait", "max-length", "retry-attempts",
-	"breaker-open-after", "breaker-open-for", "state", "jobs",
+	"breaker-open-after", "breaker-open-for", "jobs",
 }
 
 func (u *upstreamFlags) add(f *pflag.FlagSet) {
@@ -56,7 +43,6 @@ func (u *upstreamFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&u.attempts, "retry-attempts", "", "`ATTEMPTS` of a call in all (default 5)")
 	f.StringVar(&u.openAfter, "breaker-open-after", "", "`WHEN` to leave the API alone, such as \"10 throttled in 1m\" (default off)")
 	f.StringVar(&u.openFor, "breaker-open-for", "", "`DURATION` an open breaker stays open (default 30s)")
-	f.StringVar(&u.state, "state", "", "`WHERE` quotas are kept; this release has memory only")
 	f.StringVar(&u.jobs, "jobs", "", "`WHERE` jobs are kept; this release has none")
 }
 
@@ -93,8 +79,9 @@ func (u *upstreamFlags) config(cmd *cobra.Command, p processFlags) (config.Confi
 		upstream["credentials"] = credentials
 	}
 	file := section{"upstreams": section{defaultUpstream: upstream}}
-	file.put("listen", p.listen).put("admin", p.admin).put("state", u.state)
-	file.under("log").put("level", p.logLevel).put("format", p.logFormat)
+	for _, s := range p.settings() {
+		file.at(s.path, s.text)
+	}
 	if u.jobs != "none" {
 		file.put("jobs", u.jobs)
 	}
@@ -120,9 +107,22 @@ func (s section) put(key string, value any) section {
 	return s
 }
 
+// at puts a value where a path such as log.level says, as put does.
+func (s section) at(path, value string) {
+	if above, below, ok := strings.Cut(path, "."); ok {
+		s.under(above).at(below, value)
+		return
+	}
+	s.put(path, value)
+}
+
+// under returns the mapping at a key.
 func (s section) under(key string) section {
-	below := section{}
-	s[key] = below
+	below, ok := s[key].(section)
+	if !ok {
+		below = section{}
+		s[key] = below
+	}
 	return below
 }
 
@@ -140,6 +140,8 @@ var flagOf = []struct{ path, flag string }{
 	{"listen", "--listen"},
 	{"admin", "--admin"},
 	{"state", "--state"},
+	{"namespace", "--namespace"},
+	{"on_store_loss", "--on-store-loss"},
 	{"jobs", "--jobs"},
 	{"log.level", "--log-level"},
 	{"log.format", "--log-format"},
