@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -76,6 +77,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
 	d := &daemon{options: o, loaded: cfg, config: cfg.WithDefaults()}
 	if err := d.open(ctx); err != nil {
 		return errors.Join(err, d.close())
@@ -84,6 +87,14 @@ func Run(ctx context.Context, o Options) error {
 	err = d.wait(ctx)
 	return errors.Join(err, d.stop(), d.close())
 }
+
+// heapFloor is memory that is never touched: it counts as live, so that the
+// heap is collected less often, and takes no RAM itself. A gateway keeps little
+// (some MB) and takes much for a moment (7 KB a call); Go, which collects when
+// the heap has doubled, did so tens of times a second. A larger GOGC would do
+// too, but multiplies what calls in line keep; this adds its size once. 16 MB
+// measured no better than 8: what is taken then falls out of the cache.
+const heapFloor = 8 << 20 // bytes
 
 // daemon is one Run.
 type daemon struct {
