@@ -257,7 +257,9 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 					answer = head + "\r\n\r\n"
 				}
 				compare(t, 1, ask, once(answer))
-				if strings.HasSuffix(answer, "ok") && strings.Contains(answer, "Length: 2\r\n") || strings.HasSuffix(answer, "0\r\n\r\n") {
+				// A body that nobody waits for is seen before the next request is sent, or after: that is chance.
+				stray := method == "HEAD" && (strings.HasSuffix(answer, "ok") || strings.HasSuffix(answer, "\r\n0\r\n\r\n"))
+				if !stray && (strings.HasSuffix(answer, "ok") && strings.Contains(answer, "Length: 2\r\n") || strings.HasSuffix(answer, "0\r\n\r\n")) {
 					compare(t, 2, ask, answering(answer))
 				}
 			})
