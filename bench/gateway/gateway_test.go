@@ -104,3 +104,52 @@ func TestRequestsAnnounceTheirBodies(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswerIsWholeAtItsLastByte(t *testing.T) {
+	full := "HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n" + answer()
+	for _, test := range []struct {
+		name, got string
+		whole     bool
+		want      string // of the error
+	}{
+		{"the answer", full, true, ""},
+		{"one byte less", full[:len(full)-1], false, ""},
+		{"half a head", full[:20], false, ""},
+		{"nothing yet", "", false, ""},
+		{"one byte more", full + "x", false, "answer of 1025 bytes, want 1024"},
+		{"refused", "HTTP/1.1 429 Too Many Requests\r\n", false, "answer is not 200: HTTP/1.1 429"},
+	} {
+		whole, err := isWhole([]byte(test.got))
+		if whole != test.whole || (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: isWhole = %v, %v, want %v, %q", test.name, whole, err, test.whole, test.want)
+		}
+	}
+}
+
+// What a call took while the machine stood still says nothing of its way.
+func TestCallsMeetStalls(t *testing.T) {
+	t0 := time.Unix(1_700_000_000, 0)
+	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
+	s := stalls{{at(10), at(14)}, {at(30), at(31)}}
+	for _, test := range []struct {
+		due, done int
+		want      bool
+	}{
+		{1, 2, false}, {9, 11, true}, {11, 12, true}, {13, 20, true}, {14, 15, false}, {1, 99, true}, {29, 30, false},
+	} {
+		if got := s.met(at(test.due), at(test.done)); got != test.want {
+			t.Errorf("a call from %d to %d ms met a stall: %v, want %v", test.due, test.done, got, test.want)
+		}
+	}
+}
+
+func TestLatencyTableComparesWithinTurns(t *testing.T) {
+	table := latencyTable([]*front{{name: "direct"}, {name: "front"}}, [][]sliced{
+		{{took: []float64{100, 200, 300}, all: []float64{1, 2, 3}}, {leftOut: 100, all: []float64{1, 2, 3}}},
+		{{took: []float64{110, 230, 350}, all: []float64{1, 2, 9}}, {took: []float64{900, 900, 900}, all: []float64{1, 2, 9}}},
+	})
+	want := "| 10 (10 – 10) | 30 (30 – 30) | 50 (50 – 50) | 6 (6 – 6) |"
+	if !strings.Contains(table, want) {
+		t.Errorf("no %q in:\n%s", want, table)
+	}
+}

@@ -4,161 +4,132 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log"
-	"os"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-	"unsafe"
 )
 
-// paceRate is how many calls a second are sent, whatever becomes of them.
-const paceRate = 1000
+const (
+	// paceRate is how many calls a second are sent, whatever becomes of them.
+	paceRate = 1000
+
+	// slice is how long one way is measured at a time. Short ones, in turn, see
+	// the same machine: what else goes on there comes and goes by the second.
+	slice = time.Second
+
+	// settle is the beginning of a slice that does not count.
+	settle = 100 * time.Millisecond
+)
 
 // quantiles are those that are told.
 var quantiles = []struct {
 	name  string
 	share float64
-}{{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}}
+}{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}}
+
+const last = 2 // of quantiles
+
+// sliced is what one way did in one slice: quantiles in µs.
+type sliced struct {
+	took    []float64 // of the calls that met no stall; nil if all did
+	all     []float64 // of all calls
+	late    float64   // last quantile of how late the load itself was, for those that met no stall
+	leftOut float64   // calls that met a stall, in %
+}
+
+// quantilesOf sorts values and returns their quantiles; nil if there are none.
+func quantilesOf(values []float64) (q []float64) {
+	slices.Sort(values)
+	for i := 0; i < len(quantiles) && len(values) > 0; i++ {
+		q = append(q, quantile(values, quantiles[i].share))
+	}
+	return q
+}
 
 // measureLatency sends GETs at a fixed rate to the upstream itself and through
-// each front in turn. A call's latency counts from the moment it was due, so
-// that one slow answer shows in those behind it.
+// each front, in slices whose order is shuffled. A call's latency counts from
+// the moment it was due, so that one slow answer shows in those behind it.
+// Nothing is pinned, and Go programs have as many threads as they like.
 func measureLatency(ctx context.Context, g *rig, s settings) (string, error) {
 	ways := append([]*front{{name: "direct", addr: g.upstream}}, g.fronts...)
-	took := make(map[string][][]float64) // by way: for each quantile, that of each round, in µs
-	for _, w := range ways {
-		took[w.name] = make([][]float64, len(quantiles))
-	}
-	for round := range s.rounds {
-		for _, w := range ways {
-			all, err := paced(ctx, w.addr, s)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + 2)) // the load and each witness run at once
+	done := make([][]sliced, len(ways))
+	for n := range max(1, s.rounds*int(s.paced/slice)) {
+		for _, i := range rand.Perm(len(ways)) {
+			one, err := paced(ctx, ways[i].addr, s.conns)
 			if err != nil {
-				return "", fmt.Errorf("through %s: %w", w.name, err)
+				return "", fmt.Errorf("through %s: %w", ways[i].name, err)
 			}
-			for i, q := range quantiles {
-				took[w.name][i] = append(took[w.name][i], quantile(all, q.share))
-			}
-			log.Printf("latency, round %d of %d, %s: p50 %.0f µs", round+1, s.rounds, w.name, quantile(all, 0.5))
+			done[i] = append(done[i], one)
+		}
+		if (n+1)%10 == 0 {
+			log.Printf("latency, slice %d: %s", n+1, latest(ways, done))
 		}
 	}
+	return latencyTable(ways, done), nil
+}
 
+func latest(ways []*front, done [][]sliced) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Latency at %d calls/s\n\nGET in open loop, counted from the moment a call was due, %d rounds of %v each in turn: median of the rounds (range), in µs.\n"+
-		"Added is the difference to direct, round by round.\n\n| way |", paceRate, s.rounds, s.paced)
+	for i, w := range ways {
+		one := done[i][len(done[i])-1]
+		fmt.Fprintf(&b, "%s %.0f µs; ", w.name, one.all[0])
+	}
+	return strings.TrimSuffix(b.String(), "; ")
+}
+
+// latencyTable compares each way with the first, slice by slice.
+func latencyTable(ways []*front, done [][]sliced) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Latency at %d calls/s\n\nGET in open loop, counted from the moment a call was due; %d slices of %v each way, in shuffled turns, nothing pinned: median of the slices (quartiles), in µs. "+
+		"Added is the difference to direct in the same turn. Left out are calls during which a CPU stood still: a thread on each, before all others, woke more than %v late. The last column leaves nothing out.\n\n| way | left out, %% | load late p99 |",
+		paceRate, len(done[0]), slice, stallLeast)
 	for _, q := range quantiles {
 		fmt.Fprintf(&b, " %s |", q.name)
 	}
 	for _, q := range quantiles {
 		fmt.Fprintf(&b, " added %s |", q.name)
 	}
-	b.WriteString("\n|---" + strings.Repeat("|---", 2*len(quantiles)) + "|\n")
-	for _, w := range ways {
-		fmt.Fprintf(&b, "| %s |", w.name)
-		for i := range quantiles {
-			fmt.Fprintf(&b, " %s |", summary("%.0f", took[w.name][i]))
-		}
-		for i := range quantiles {
-			if w.process == nil {
-				b.WriteString(" |")
+	b.WriteString(" added p99 of all |\n|---" + strings.Repeat("|---", 3+2*len(quantiles)) + "|\n")
+	for i, w := range ways {
+		var leftOut, late, all []float64
+		took, added := make([][]float64, len(quantiles)), make([][]float64, len(quantiles))
+		for n, one := range done[i] {
+			direct := done[0][n]
+			leftOut = append(leftOut, one.leftOut)
+			if i > 0 {
+				all = append(all, one.all[last]-direct.all[last])
+			}
+			if one.took == nil {
 				continue
 			}
-			var added []float64
-			for round, t := range took[w.name][i] {
-				added = append(added, t-took["direct"][i][round])
+			late = append(late, one.late)
+			for q := range quantiles {
+				took[q] = append(took[q], one.took[q])
+				if i > 0 && direct.took != nil {
+					added[q] = append(added[q], one.took[q]-direct.took[q])
+				}
 			}
-			fmt.Fprintf(&b, " %s |", summary("%.0f", added))
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |", w.name, quartiles(leftOut), quartiles(late))
+		for _, values := range append(append(took, added...), all) {
+			fmt.Fprintf(&b, " %s |", quartiles(values))
 		}
 		b.WriteByte('\n')
 	}
-	return b.String(), nil
+	return b.String()
 }
 
-// paced sends calls as they are due, on whichever connection is free, and
-// returns their latencies in µs, in ascending order. The first second is a
-// warm-up and left out.
-func paced(ctx context.Context, addr string, s settings) ([]float64, error) {
-	const interval = time.Second / paceRate
-	calls := int((warmUp + s.paced) / interval)
-	due := make(chan int, calls) // has room for all: who paces never waits
-	took := make([]float64, calls)
-	request := get()
-	var began time.Time
-	c, err := startCallers(addr, s.conns, func(_ *callers, one *conn) error {
-		for i := range due {
-			if err := one.call(request); err != nil {
-				return err
-			}
-			took[i] = float64(time.Since(began.Add(time.Duration(i+1)*interval)).Nanoseconds()) / 1000
-		}
-		return nil
-	})
-	if err != nil {
-		close(due)
-		return nil, err
+// quartiles writes the median of values with the quartiles around it; nothing
+// if there are none.
+func quartiles(values []float64) string {
+	if len(values) == 0 {
+		return ""
 	}
-	timer, err := newTicks(interval)
-	if err != nil {
-		close(due)
-		return nil, c.failed(err)
-	}
-	defer timer.Close()
-	began = time.Now()
-	for sent := 0; sent < calls; {
-		n, err := readTicks(timer)
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil && c.err.Load() != nil {
-			err = *c.err.Load()
-		}
-		if err != nil {
-			close(due)
-			return nil, c.failed(err)
-		}
-		for ; n > 0 && sent < calls; n-- {
-			due <- sent
-			sent++
-		}
-	}
-	close(due)
-	c.wg.Wait()
-	if err := c.stop(); err != nil {
-		return nil, err
-	}
-	took = took[warmUp/interval:]
-	slices.Sort(took)
-	return took, nil
-}
-
-// newTicks returns a timer of the kernel's (timerfd_create(2)) that ticks at an
-// interval from now on. One of Go's would do so up to a millisecond late where
-// nothing else runs: that is the unit of its wait for events.
-func newTicks(interval time.Duration) (*os.File, error) {
-	const monotonic = 1 // CLOCK_MONOTONIC
-	fd, _, errno := syscall.Syscall(syscall.SYS_TIMERFD_CREATE, monotonic, syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errno != 0 {
-		return nil, os.NewSyscallError("timerfd_create", errno)
-	}
-	every := syscall.NsecToTimespec(interval.Nanoseconds())
-	spec := struct{ interval, first syscall.Timespec }{every, every}
-	_, _, errno = syscall.Syscall6(syscall.SYS_TIMERFD_SETTIME, fd, 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
-	if errno != 0 {
-		syscall.Close(int(fd))
-		return nil, os.NewSyscallError("timerfd_settime", errno)
-	}
-	return os.NewFile(fd, "timerfd"), nil
-}
-
-// readTicks waits for the next tick, and returns how many there were since it
-// was last called.
-func readTicks(timer *os.File) (uint64, error) {
-	var n [8]byte
-	if _, err := timer.Read(n[:]); err != nil {
-		return 0, err
-	}
-	return binary.NativeEndian.Uint64(n[:]), nil
+	sorted := slices.Sorted(slices.Values(values))
+	return fmt.Sprintf("%.0f (%.0f – %.0f)", median(sorted), quantile(sorted, 0.25), quantile(sorted, 0.75))
 }

@@ -4,9 +4,10 @@
 // added latency at a fixed rate, and memory per call held in line. It starts
 // everything it needs on loopback, stops it again, and prints Markdown.
 //
-// Each front runs on one core: nginx with one worker, the Go ones with
-// GOMAXPROCS=1. Where there are two cores and taskset, the front is alone on
-// CPU 0, and the load and the upstream share CPU 1.
+// For CPU and memory each front runs on one core: nginx with one worker, the Go
+// ones with GOMAXPROCS=1. Where there are two cores and taskset, the front is
+// alone on CPU 0, and the load and the upstream share CPU 1. For latency nothing
+// is pinned, and Go programs run with their defaults.
 package main
 
 import (
@@ -28,7 +29,7 @@ type settings struct {
 	only     string // "", cpu, latency or held
 	rounds   int
 	duration time.Duration // of a round of the CPU measurement
-	paced    time.Duration // of a round of the latency measurement
+	paced    time.Duration // that a round of the latency measurement gives each way
 	conns    int           // keep-alive connections of the load
 	held     int           // calls held in line
 }
@@ -81,42 +82,52 @@ func run(ctx context.Context, out io.Writer, s settings) error {
 	if err := allowFiles(uint64(s.held) + 1000); err != nil {
 		return err
 	}
-	pinned := pinLoad()
 	dir, err := os.MkdirTemp("", "bench-gateway-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	g := &rig{dir: dir, headgate: s.headgate, pinned: pinned}
-	defer g.stop()
-	if g.nginx, err = findNginx(); err != nil {
-		return err
-	}
-	if err := g.startUpstream(ctx); err != nil {
-		return err
-	}
-	about, err := g.about(strings.Join(os.Args[1:], " "))
+	nginx, err := findNginx()
 	if err != nil {
 		return err
 	}
-	if s.only != "held" {
-		if err := g.startFronts(ctx); err != nil {
-			return err
-		}
+	about, err := about(nginx, s.headgate, strings.Join(os.Args[1:], " "))
+	if err != nil {
+		return err
 	}
 	fmt.Fprint(out, about)
 	for _, m := range []struct {
 		name    string
+		fronts  bool
+		pinned  bool // to cores, with one thread for each Go program
 		measure func(context.Context, *rig, settings) (string, error)
 	}{
-		{"cpu", measureCPU},
-		{"latency", measureLatency},
-		{"held", measureHeld},
+		{"cpu", true, true, measureCPU},
+		{"latency", true, false, measureLatency},
+		{"held", false, true, measureHeld},
 	} {
 		if s.only != "" && s.only != m.name {
 			continue
 		}
-		table, err := m.measure(ctx, g, s)
+		g := &rig{dir: dir, headgate: s.headgate, nginx: nginx}
+		if m.pinned {
+			g.pinned, g.env = pinLoad(), []string{"GOMAXPROCS=1"}
+		}
+		table, err := func() (string, error) {
+			defer g.stop()
+			if err := g.startUpstream(ctx); err != nil {
+				return "", err
+			}
+			if m.fronts {
+				if err := g.startFronts(ctx); err != nil {
+					return "", err
+				}
+			}
+			return m.measure(ctx, g, s)
+		}()
+		if g.pinned {
+			unpinLoad()
+		}
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", m.name, err)
 		}

@@ -14,19 +14,20 @@ import (
 )
 
 // about says what was measured, with what, on what and when.
-func (g *rig) about(args string) (string, error) {
-	nginx, err := exec.Command(g.nginx, "-v").CombinedOutput() // it says so on stderr
+func about(nginxPath, headgatePath, args string) (string, error) {
+	nginx, err := exec.Command(nginxPath, "-v").CombinedOutput() // it says so on stderr
 	if err != nil {
 		return "", fmt.Errorf("nginx -v: %w", err)
 	}
-	headgate, err := exec.Command(g.headgate, "version").Output()
+	headgate, err := exec.Command(headgatePath, "version").Output()
 	if err != nil {
-		return "", fmt.Errorf("%s version: %w", g.headgate, err)
+		return "", fmt.Errorf("%s version: %w", headgatePath, err)
 	}
 	versions := strings.Join(strings.Split(strings.TrimSpace(string(headgate)), "\n"), ", ")
-	pins := "not pinned (that takes two cores and taskset)"
-	if g.pinned {
-		pins = fmt.Sprintf("front on CPU %s, load and upstream on CPU %s", frontCPU, loadCPU)
+	pins := "none (that takes two cores and taskset)"
+	if pinLoad() {
+		pins = fmt.Sprintf("front on CPU %s, load and upstream on CPU %s; none for latency", frontCPU, loadCPU)
+		unpinLoad()
 	}
 	return fmt.Sprintf(`## The gateway's cost beside nginx
 
@@ -42,7 +43,7 @@ func (g *rig) about(args string) (string, error) {
 | date | %s |
 `,
 		"`"+strings.TrimSpace("scripts/bench-gateway "+args)+"`",
-		versions, "`serve --limit 1000000/1s`, GOMAXPROCS=1, otherwise with its defaults",
+		versions, "`serve --limit 1000000/1s`, otherwise with its defaults; GOMAXPROCS=1, but for latency",
 		strings.TrimPrefix(strings.TrimSpace(string(nginx)), "nginx version: "),
 		runtime.Version(), answerSize,
 		cpuModel(), runtime.NumCPU(), pins, loadAverage(), time.Now().UTC().Format(time.DateOnly)), nil

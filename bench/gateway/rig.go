@@ -18,7 +18,8 @@ import (
 type rig struct {
 	dir, nginx, headgate string
 	pinned               bool
-	upstream             string // host:port
+	env                  []string // of Go programs
+	upstream             string   // host:port
 	fronts               []*front
 	processes            []*process
 }
@@ -54,6 +55,12 @@ func pinLoad() bool {
 	}
 	runtime.GOMAXPROCS(1)
 	return true
+}
+
+// unpinLoad undoes what pinLoad did.
+func unpinLoad() {
+	_ = exec.Command("taskset", "-a", "-c", "-p", fmt.Sprintf("0-%d", runtime.NumCPU()-1), fmt.Sprint(os.Getpid())).Run() // it fails only if pinLoad did
+	runtime.GOMAXPROCS(runtime.NumCPU())
 }
 
 // start starts a program on a core, if it may be pinned. Its output goes to a
@@ -120,7 +127,7 @@ func (g *rig) startFronts(ctx context.Context) error {
 // startHeadgate starts headgate with its defaults but for what flags say.
 func (g *rig) startHeadgate(ctx context.Context, addr, admin string, flags ...string) (*process, error) {
 	command := append([]string{g.headgate, "serve", "--upstream", "http://" + g.upstream, "--listen", addr, "--admin", admin}, flags...)
-	return g.start(ctx, "headgate", frontCPU, addr, []string{"GOMAXPROCS=1"}, command...)
+	return g.start(ctx, "headgate", frontCPU, addr, g.env, command...)
 }
 
 func (g *rig) startReverseProxy(ctx context.Context, addr string) (*process, error) {
@@ -128,7 +135,7 @@ func (g *rig) startReverseProxy(ctx context.Context, addr string) (*process, err
 	if err != nil {
 		return nil, err
 	}
-	return g.start(ctx, "reverseproxy", frontCPU, addr, []string{"GOMAXPROCS=1"}, self, reverseProxyCommand, addr, "http://"+g.upstream)
+	return g.start(ctx, "reverseproxy", frontCPU, addr, g.env, self, reverseProxyCommand, addr, "http://"+g.upstream)
 }
 
 // startNginx starts nginx with one worker and these http directives.
