@@ -21,6 +21,7 @@ type Ask struct {
 	Paths   uint64    // from Ledger.Paths
 	Times   int64     // so many attempts like this at once, each of the cost; 0 means 1
 	Modest  bool      // leaves the reserve to urgent calls
+	Class   int       // of priority, 0 to 7
 	Pressed time.Time // since when calls have been waiting without a break; zero: none is
 }
 
@@ -102,7 +103,7 @@ func (l *Ledger) keep(t *tally, ask *Ask, w int64) int64 {
 	if !ask.Modest || l.opts.Reserve == 0 {
 		return 0
 	}
-	n := t.rule.Limit.Capacity()
+	n := t.limit.Capacity()
 	return max(min(int64(l.opts.Reserve*float64(n)), n-w), 0)
 }
 
@@ -116,7 +117,7 @@ func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
 		if w == 0 {
 			continue
 		}
-		at := later(t.meter.Forecast(now, w+int64(ahead)), t.paced(now, ask.Pressed, t.pace.earliest(now, ahead, &t.rule.Limit)))
+		at := t.forecast(now, w, ahead, ask.Pressed)
 		if at.After(wait.At) {
 			wait = Wait{At: at, Limit: t.text, tally: t}
 		}
@@ -134,6 +135,9 @@ func (b *Book) Grant(now time.Time, ask *Ask) ID {
 		if ask.covers(t) { // with a weight of 0 too: it may be settled for more
 			w := ask.weight(t)
 			p.holds = append(p.holds, hold{tally: t, weight: w, paced: t.grant(now, w, ask.Pressed)})
+			if t.shared {
+				t.uses.add(now, t.rule.Limit.Window, ask.Class, w)
+			}
 		}
 	}
 	return id
@@ -275,7 +279,7 @@ func (b *Book) configure(now time.Time) {
 	for i, r := range b.ledger.rules {
 		t := b.ledger.shared[i]
 		if t == nil {
-			t = adopt(old, r, now)
+			t = adopt(old, r, b.ledger.opts.Shared, now)
 		}
 		if r.Scope == PerPath {
 			t.pathBit = bit

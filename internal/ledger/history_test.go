@@ -105,7 +105,7 @@ func newHistory(t testing.TB, seed uint64) *history {
 	for range 1 + h.IntN(4) {
 		h.rules = append(h.rules, h.rule())
 	}
-	h.opts = Options{Strict: h.IntN(4) == 0}
+	h.opts = Options{Strict: h.IntN(4) == 0, Shared: h.IntN(3) == 0}
 	if h.IntN(3) == 0 {
 		h.opts.Reserve = 0.3
 	}
@@ -123,7 +123,64 @@ func newHistory(t testing.TB, seed uint64) *history {
 		}
 		h.counts = append(h.counts, counts)
 	}
+	if h.opts.Shared {
+		h.share()
+	}
 	return h
+}
+
+// parts returns those of all books, and those that they share.
+func (h *history) parts() []Parts {
+	all := []Parts{h.ledger.Parts()}
+	for _, b := range h.books {
+		all = append(all, b.Parts())
+	}
+	return all
+}
+
+// share moves parts to and from other instances. What is used stays covered.
+func (h *history) share() {
+	for _, parts := range h.parts() {
+		for i := range parts {
+			if h.IntN(3) == 0 {
+				continue
+			}
+			most := parts.Rule(i).Limit.Capacity()
+			least := min(parts.Used(h.now, i), most)
+			hold := least + h.Int64N(most-least+1)
+			target := h.Int64N(hold + 1)
+			if h.IntN(2) == 0 {
+				target = hold
+			}
+			parts.Set(i, hold, target, hold+h.Int64N(most-hold+1))
+		}
+	}
+}
+
+// promiseAll says that this instance could have all that there is.
+func (h *history) promiseAll() {
+	if !h.opts.Shared {
+		return
+	}
+	for _, parts := range h.parts() {
+		for i, t := range parts {
+			parts.Set(i, t.share.hold, t.share.target, t.rule.Limit.Capacity())
+		}
+	}
+}
+
+// shareAll gives all that there is to this instance.
+func (h *history) shareAll() {
+	if !h.opts.Shared {
+		return
+	}
+	for _, parts := range h.parts() {
+		for i := range parts {
+			n := parts.Rule(i).Limit.Capacity()
+			parts.Set(i, n, n, n)
+			parts.Used(h.now, i) // tokens come from now on
+		}
+	}
 }
 
 func (h *history) rule() Rule {
@@ -154,6 +211,9 @@ func (h *history) rule() Rule {
 func (h *history) step() {
 	if h.IntN(100) == 0 {
 		h.configure()
+	}
+	if h.opts.Shared && h.IntN(20) == 0 {
+		h.share()
 	}
 	switch h.IntN(9) {
 	case 0:
@@ -206,6 +266,10 @@ func (h *history) configure() {
 			seen[c] = true
 		}
 	}
+}
+
+func unchanged(a, b Status) bool {
+	return a.Rule == b.Rule && a.Used == b.Used && a.Spread == b.Spread && (a.Share == nil || *a.Share == *b.Share)
 }
 
 // pause is a time that means something to one of the rules.
@@ -262,13 +326,13 @@ func (h *history) grant() {
 	}
 	wait, ok := book.Ready(h.now, &ask)
 	if !ok {
-		if check && !slices.Equal(before, book.Status(h.now)) {
+		if check && !slices.EqualFunc(before, book.Status(h.now), unchanged) {
 			h.fatalf("a refusal changed %+v to %+v", before, book.Status(h.now))
 		}
 		if !wait.At.IsZero() && !wait.At.After(h.now) {
 			h.fatalf("not ready before %v, which has passed", wait.At)
 		}
-		if ramp := ask.Times > 1 && wait.Limit == ""; wait.At.IsZero() && len(h.open) == 0 && !ramp {
+		if ramp := ask.Times > 1 && wait.Limit == ""; wait.At.IsZero() && len(h.open) == 0 && !ramp && !h.opts.Shared {
 			h.fatalf("no moment is known, and nothing is in flight")
 		}
 		if !wait.At.IsZero() && h.IntN(4) == 0 && wait.At.Before(h.now.Add(time.Hour)) {
@@ -291,6 +355,9 @@ func (h *history) grant() {
 		c.attempts = append(c.attempts, a)
 		if c.inFlight += w; r.Limit.Kind == limit.Concurrent && c.inFlight > r.Limit.N {
 			h.fatalf("%d in flight under %s", c.inFlight, r.Limit)
+		}
+		if t := book.tallies[j]; t.shared && w > 0 && t.meter.Used(h.now) > t.share.target {
+			h.fatalf("%d of %s used, of which %d may be taken", t.meter.Used(h.now), r.Limit, t.share.target)
 		}
 		a.parts = append(a.parts, part{rule: j, of: c, weight: w, stated: w})
 	}

@@ -61,6 +61,7 @@ const MaxPathRules = 64
 type Options struct {
 	Strict  bool    // an attempt counts until it was answered, whatever the spread
 	Reserve float64 // share of every limit that is kept for urgent calls
+	Shared  bool    // other instances use the limits too: nothing may be used of one before Part.Set
 }
 
 // Ledger keeps the books of one quota. It is safe for use by one goroutine at
@@ -87,7 +88,7 @@ func (l *Ledger) Configure(rules []Rule, opts Options, now time.Time) {
 	l.shared = make([]*tally, len(rules))
 	for i, r := range rules {
 		if r.Scope == PerUpstream {
-			l.shared[i] = adopt(shared, r, now)
+			l.shared[i] = adopt(shared, r, opts.Shared, now)
 		}
 	}
 	for _, b := range l.books {

@@ -196,7 +196,9 @@ func TestForecastIsNeverLaterThanTheTruth(t *testing.T) {
 		if book.TooHeavy(&ask) != "" {
 			continue
 		}
+		h.promiseAll()
 		forecast := book.Forecast(h.now, &ask, ahead)
+		h.shareAll()
 		for _, a := range h.open {
 			b := h.books[a.book]
 			b.Answered(h.now, a.id)

@@ -52,15 +52,38 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 	if permit == nil || permit.round != p.round {
 		return p.until
 	}
+	b.strike()
+	for i := range permit.holds {
+		permit.holds[i].tally.throttled(now)
+	}
+	return p.until
+}
+
+// strike begins a round: attempts ramp up once the pause is over.
+func (b *Book) strike() {
+	p := &b.pause
 	p.round++
 	p.unanswered = 0
 	p.strikes++
 	p.allowed = 1
 	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
-	for i := range permit.holds {
-		permit.holds[i].tally.throttled(now)
+}
+
+// Hear says that another instance was told to pause until a moment. It reports
+// whether that is news.
+func (b *Book) Hear(now, until time.Time) bool {
+	p := &b.pause
+	if until.Before(p.until.Add(time.Millisecond)) || !until.After(now) {
+		return false
 	}
-	return p.until
+	if !now.Before(p.until) {
+		b.strike()
+		for _, t := range b.tallies {
+			t.throttled(now)
+		}
+	}
+	p.until = until
+	return true
 }
 
 // rampEnough is how many attempts in flight end a ramp, if there were not more

@@ -215,3 +215,72 @@ func TestRampingLastsUntilTheRampHasEnded(t *testing.T) {
 		roundTrip(b, now, true)
 	}
 }
+
+func TestHeardPauseIsOnlyExtended(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	for _, test := range []struct {
+		now, until time.Duration
+		news       bool
+		paused     time.Duration // until then, after it was heard
+		strikes    int           // in all
+	}{
+		{0, 0, false, 0, 0}, // it is over
+		{time.Second, time.Second - 1, false, 0, 0},
+		{time.Second, 3 * time.Second, true, 3 * time.Second, 1},
+		{time.Second, 3 * time.Second, false, 3 * time.Second, 1}, // again
+		{time.Second, 2 * time.Second, false, 3 * time.Second, 1},
+		{time.Second, 3*time.Second + ms - 1, false, 3 * time.Second, 1}, // no more than clocks and networks are off
+		{2 * time.Second, 5 * time.Second, true, 5 * time.Second, 1},     // an extension is no strike
+		{5 * time.Second, 6 * time.Second, true, 6 * time.Second, 2},
+	} {
+		now := t0.Add(test.now)
+		news := b.Hear(now, t0.Add(test.until))
+		var paused time.Duration
+		if until := b.PausedUntil(now); !until.IsZero() {
+			paused = until.Sub(t0)
+		}
+		if news != test.news || paused != test.paused || b.Strikes() != test.strikes {
+			t.Errorf("%+v: news %v, paused until %v, %d strikes", test, news, paused, b.Strikes())
+		}
+	}
+}
+
+func TestHeardPauseHoldsBackRampsUpAndWidens(t *testing.T) {
+	b := newBook(t, Options{}, "1000/1s", "concurrent:500")
+	old := mustGrant(t, b, t0, Ask{}, 1)[0]
+	end := t0.Add(time.Minute)
+	b.Hear(t0, end)
+	wantWait(t, b, t0, Ask{}, time.Minute, "")
+	if got := b.Status(t0); got[0].Spread != 60*ms || got[1].Spread != 5*ms {
+		t.Errorf("spreads of %v and %v, want 60ms, and 5ms where none is learned", got[0].Spread, got[1].Spread)
+	}
+	b.Answered(t0, old)
+	b.Throttled(t0, old, time.Second) // granted before: it tells nothing new
+	b.Accepted(old)
+	b.End(t0, old)
+	if b.Strikes() != 1 || !b.PausedUntil(t0).Equal(end) || b.Status(t0)[0].Spread != 60*ms {
+		t.Errorf("%d strikes, paused until %v, spread %v, want one pause of a minute", b.Strikes(), b.PausedUntil(t0), b.Status(t0)[0].Spread)
+	}
+	for i, want := range []int{1, 2, 4, 8} {
+		if got := roundTrip(b, end, true); got != want {
+			t.Errorf("round trip %d after it: %d in flight, want %d", i+1, got, want)
+		}
+	}
+	if b.Strikes() != 0 {
+		t.Errorf("%d strikes after answers, want 0", b.Strikes())
+	}
+}
+
+// Who was told to pause itself hears of its own pause, and of a longer one.
+func TestOwnPauseHeardAgainIsNoStrike(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	id := mustGrant(t, b, t0, Ask{}, 1)[0]
+	b.Answered(t0, id)
+	until := b.Throttled(t0, id, time.Second)
+	if b.Hear(t0, until) || b.Strikes() != 1 {
+		t.Errorf("%d strikes, want the own pause to be no news", b.Strikes())
+	}
+	if !b.Hear(t0, until.Add(time.Second)) || b.Strikes() != 1 || b.tallies[0].spread.d != 60*ms {
+		t.Errorf("%d strikes, spread %v, want a longer pause to be news, and no strike", b.Strikes(), b.tallies[0].spread.d)
+	}
+}

@@ -13,31 +13,39 @@ type tally struct {
 	text    string // of the limit, as configured
 	pathBit uint64 // of a PerPath rule: its bit in Ask.Paths
 	meter   limit.Meter
+	limit   limit.Limit // the part of it that new attempts may take
+	shared  bool        // others hold parts of it
+	share   share
 	spread  spread
 	pace    pace
+	uses    uses
 }
 
-func newTally(r Rule, now time.Time) *tally {
-	t := &tally{rule: r, text: r.Limit.String(), spread: newSpread(r.Limit.Window)}
+func newTally(r Rule, shared bool, now time.Time) *tally {
+	t := &tally{rule: r, text: r.Limit.String(), shared: shared, spread: newSpread(r.Limit.Window)}
 	t.meter = limit.NewMeter(r.Limit, now, t.spread.burst())
 	t.meter.SetSpread(t.spread.d)
+	t.resize()
 	return t
 }
 
 // adopt takes the tally that counts for r out of old, or makes a fresh one.
-func adopt(old []*tally, r Rule, now time.Time) *tally {
+func adopt(old []*tally, r Rule, shared bool, now time.Time) *tally {
 	for i, t := range old {
-		if t != nil && t.rule.same(r) {
+		if t != nil && t.rule.same(r) && t.shared == shared {
 			old[i] = nil
 			t.rule, t.text = r, r.Limit.String()
-			t.meter.Resize(r.Limit)
+			t.resize()
 			return t
 		}
 	}
-	return newTally(r, now)
+	return newTally(r, shared, now)
 }
 
 func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Time, bool) {
+	if t.shared {
+		keep += t.held() - t.share.target // goes back as it falls free
+	}
 	at, known := t.meter.Ready(now, w, keep)
 	return later(at, t.paced(now, pressed, t.pace.next)), known
 }
@@ -49,10 +57,10 @@ func (t *tally) grant(now time.Time, w int64, pressed time.Time) (paced int64) {
 		return 0
 	}
 	if t.spaced(now, pressed) {
-		t.pace.passed(now, w, &t.rule.Limit)
+		t.pace.passed(now, w, &t.limit)
 		paced = w
 	}
-	most := t.rule.Limit.Capacity()
+	most := t.limit.Capacity()
 	if t.spread.quiet(now, t.meter.Used(now) >= most-most/10) {
 		t.meter.SetSpread(t.spread.d)
 	}

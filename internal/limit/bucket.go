@@ -32,12 +32,19 @@ import (
 // Neither knows debts of settled attempts that time takes long to pay. level
 // does: it falls as the upstream's own would if all arrived when written, and
 // the second rule is held to it too, which costs nothing where there is no debt.
+//
+// A bucket of which others have parts goes by the second rule alone: no more
+// than all parts together arrive in any burst/rate, wherever they move. Parts
+// that move between one rule here and the other one there have let through more.
 type bucket struct {
 	limit     Limit
 	spread    time.Duration
 	maxSpread time.Duration
-	burst     float64
-	rate      float64 // refill per nanosecond
+	part      int64   // of the burst that is ours
+	partial   bool    // it has been less than the whole: the second rule alone
+	burst     float64 // of the part
+	rate      float64 // refill per nanosecond, of the part
+	slowest   float64 // rate that was in force since last: when it changed is not known
 	level     float64 // at last; below 0 is debt
 	low       float64 // at last
 	last      time.Time
@@ -47,42 +54,43 @@ type bucket struct {
 
 func newBucket(l Limit, now time.Time, maxSpread time.Duration) *bucket {
 	m := &bucket{maxSpread: maxSpread, level: float64(l.Burst), low: float64(l.Burst), last: now}
-	m.set(l)
+	m.set(l, l.Burst)
+	m.slowest = m.rate
 	m.recent = m.newRecent()
 	return m
 }
 
-func (m *bucket) set(l Limit) {
-	m.limit = l
-	m.burst = float64(l.Burst)
-	m.rate = float64(l.N) / float64(l.Window)
+func (m *bucket) set(l Limit, part int64) {
+	m.limit, m.part = l, part
+	m.partial = m.partial || part < l.Burst
+	m.burst = float64(part)
+	m.rate = float64(l.N) / float64(l.Window) * (m.burst / float64(l.Burst))
 }
 
 // newRecent returns an unused meter for burst per burst/rate. A bucket that
 // takes longer than that to fill is held to a year.
 func (m *bucket) newRecent() *sliding {
-	fill := math.Ceil(m.burst * float64(m.limit.Window) / float64(m.limit.N))
+	fill := math.Ceil(float64(m.limit.Burst) * float64(m.limit.Window) / float64(m.limit.N))
 	window := time.Duration(max(min(fill, float64(maxWindow)), 1))
-	return newSliding(Limit{N: m.limit.Burst, Window: window}, m.last, m.maxSpread)
+	return newSliding(Limit{N: m.part, Window: window}, m.last, m.maxSpread)
 }
 
 func (m *bucket) Ready(now time.Time, w, keep int64) (time.Time, bool) {
 	m.advance(now)
 	need := w + keep + m.inFlight
-	if need > m.limit.Burst {
+	if need > m.part {
 		return time.Time{}, false
 	}
 	at := m.refilled(m.low, need)
-	if !at.After(m.last) {
+	if !m.partial && !at.After(m.last) {
 		return at, true
 	}
-	if free, known := m.recent.free(m.last, w+keep); known {
-		if level := m.refilled(m.level, need); level.After(free) {
-			free = level
-		}
-		if free.Before(at) {
-			at = free
-		}
+	free, known := m.recent.free(m.last, w+keep)
+	if level := m.refilled(m.level, need); level.After(free) {
+		free = level
+	}
+	if m.partial || known && free.Before(at) {
+		return free, known
 	}
 	return at, true
 }
@@ -120,16 +128,21 @@ func (m *bucket) Move(now time.Time, from, to Span, w int64) {
 	m.recent.Move(m.last, from, to, w)
 }
 
-func (m *bucket) Resize(l Limit) {
-	if l == m.limit {
+func (m *bucket) Resize(l Limit, part int64) {
+	if l == m.limit && part == m.part {
 		return
 	}
-	rate := m.rate
-	m.set(l)
+	rate, same := m.rate, l == m.limit
+	m.set(l, part)
+	m.slowest = min(m.slowest, m.rate)
 	m.level = min(m.level, m.burst)
 	// What was drained within the last spread can arrive compressed with what
 	// the new rate refills.
 	m.low = min(m.low, m.burst) - max(m.rate-rate, 0)*float64(m.maxSpread)
+	if same {
+		m.recent.n = part
+		return
+	}
 	// Attempts leave the new window when all of them would have arrived late.
 	old := m.recent
 	m.recent = m.newRecent()
@@ -137,11 +150,20 @@ func (m *bucket) Resize(l Limit) {
 	m.recent.Count(m.last, Span{m.last, m.last.Add(m.maxSpread)}, old.sum)
 }
 
+func (m *bucket) Refill(now time.Time, tokens float64) {
+	m.advance(now)
+	m.level = min(m.level+tokens, m.burst)
+	m.low = min(m.low+tokens, m.burst)
+}
+
 func (m *bucket) SetSpread(d time.Duration) { m.spread = d }
 
 func (m *bucket) Used(now time.Time) int64 {
 	m.advance(now)
-	used := min(m.burst-m.low, max(m.burst-m.level, float64(m.recent.sum)))
+	used := max(m.burst-m.level, float64(m.recent.sum))
+	if !m.partial {
+		used = min(used, m.burst-m.low)
+	}
 	return int64(math.Ceil(used-1e-9)) + m.inFlight
 }
 
@@ -157,9 +179,10 @@ func (m *bucket) refilled(level float64, need int64) time.Time {
 
 func (m *bucket) advance(now time.Time) {
 	if d := now.Sub(m.last); d > 0 {
-		m.level = min(m.level+float64(d)*m.rate, m.burst)
-		m.low = min(m.low+float64(d)*m.rate, m.burst)
+		m.level = min(m.level+float64(d)*m.slowest, m.burst)
+		m.low = min(m.low+float64(d)*m.slowest, m.burst)
 		m.last = now
 	}
+	m.slowest = m.rate
 	m.recent.advance(m.last)
 }

@@ -14,5 +14,6 @@ func (m *concurrent) Take(_ time.Time, w int64)                 { m.inFlight += 
 func (m *concurrent) Count(time.Time, Span, int64)              {}
 func (m *concurrent) Move(time.Time, Span, Span, int64)         {}
 func (m *concurrent) SetSpread(time.Duration)                   {}
-func (m *concurrent) Resize(l Limit)                            { m.n = l.N }
+func (m *concurrent) Resize(_ Limit, part int64)                { m.n = part }
+func (m *concurrent) Refill(time.Time, float64)                 {}
 func (m *concurrent) Used(time.Time) int64                      { return m.inFlight }

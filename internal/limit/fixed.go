@@ -79,7 +79,9 @@ func (m *fixed) Move(now time.Time, from, to Span, w int64) {
 
 func (m *fixed) SetSpread(time.Duration) {} // the spans carry it
 
-func (m *fixed) Resize(l Limit) { m.n = l.N }
+func (m *fixed) Resize(_ Limit, part int64) { m.n = part }
+
+func (m *fixed) Refill(time.Time, float64) {}
 
 func (m *fixed) Used(now time.Time) int64 {
 	m.roll(now)

@@ -18,14 +18,17 @@ type history struct {
 	*rand.Rand
 	limit    Limit
 	meter    Meter
+	part     int64 // of the limit, that the meter has
 	now      time.Time
 	spread   time.Duration
 	inFlight []counted // From is when it was granted
 	counted  []counted
+	took     bool // in the last step
 }
 
 func newHistory(t testing.TB, seed uint64, text string, spread time.Duration) *history {
 	h := &history{Rand: rand.New(rand.NewPCG(seed, 0)), limit: mustParse(t, text), now: t0, spread: spread}
+	h.part = h.limit.Capacity()
 	h.meter = NewMeter(h.limit, t0, 2*spread)
 	h.meter.SetSpread(spread)
 	return h
@@ -34,9 +37,14 @@ func newHistory(t testing.TB, seed uint64, text string, spread time.Duration) *h
 func (h *history) weight() int64 { return 1 + h.Int64N(min(h.limit.Capacity(), 3)) }
 
 func (h *history) step() {
+	h.took = false
 	switch h.IntN(4) {
 	case 0:
-		h.now = h.now.Add(time.Duration(h.Int64N(int64(h.limit.Window / 3))))
+		most := h.limit.Window / 3
+		if h.IntN(3) > 0 { // as long as an attempt's share, more or less
+			most = 4 * h.limit.Window / time.Duration(h.limit.N)
+		}
+		h.now = h.now.Add(time.Duration(h.Int64N(int64(most + 1))))
 	case 1:
 		w := h.weight()
 		if at, known := h.meter.Ready(h.now, w, 0); known && at.After(h.now) {
@@ -44,6 +52,7 @@ func (h *history) step() {
 		} else if known {
 			h.meter.Take(h.now, w)
 			h.inFlight = append(h.inFlight, counted{Span{From: h.now}, w})
+			h.took = true
 		}
 	case 2:
 		if n := len(h.inFlight); n > 0 {
@@ -67,6 +76,17 @@ func (h *history) step() {
 			}
 		}
 	}
+}
+
+// resize gives the meter another part. One of a fixed window is no smaller than
+// what is used: the rest would be owed by the windows that follow.
+func (h *history) resize() {
+	least := int64(1)
+	if h.limit.Kind == Fixed {
+		least = max(min(h.meter.Used(h.now), h.limit.N), 1)
+	}
+	h.part = least + h.Int64N(h.limit.Capacity()-least+1)
+	h.meter.Resize(h.limit, h.part)
 }
 
 // clone returns a meter with the same past.
@@ -93,16 +113,21 @@ var histories = []struct {
 }{
 	{"7/1s", 0}, {"7/1s", 30 * ms}, {"3/10ms", 5 * ms}, {"40/1m", 250 * ms},
 	{"7/1s fixed", 0}, {"7/1s fixed", 30 * ms}, {"3/10ms fixed", 5 * ms}, {"3/2ms fixed", 5 * ms},
-	{"7/1s burst 3", 0}, {"7/1s burst 20", 30 * ms}, {"70/1s burst 5", 50 * ms}, {"40/1m burst 10", 250 * ms}, {"1000/1s burst 10", 30 * ms}, {"100/1s burst 1", 30 * ms},
+	{"7/1s burst 3", 0}, {"7/1s burst 20", 30 * ms}, {"70/1s burst 5", 50 * ms}, {"40/1m burst 10", 250 * ms}, {"1000/1s burst 10", 30 * ms}, {"100/1s burst 1", 30 * ms}, {"100/1s burst 4", 50 * ms}, {"50/1s burst 10", 50 * ms},
 }
 
+// forHistories checks after every step: in half of the histories the meter has
+// the whole limit, in the others parts of it that change.
 func forHistories(t *testing.T, check func(t *testing.T, h *history)) {
 	for _, test := range histories {
 		t.Run(test.text+" "+test.spread.String(), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(10) {
+			for seed := range uint64(20) {
 				h := newHistory(t, seed, test.text, test.spread)
 				for range 300 {
+					if seed%2 == 1 && h.IntN(20) == 0 {
+						h.resize()
+					}
 					h.step()
 					check(t, h)
 				}
@@ -118,7 +143,7 @@ func forHistories(t *testing.T, check func(t *testing.T, h *history)) {
 // that moment.
 func TestReadyIsExact(t *testing.T) {
 	forHistories(t, func(t *testing.T, h *history) {
-		w := h.weight()
+		w := min(h.weight(), h.part)
 		at, known := h.meter.Ready(h.now, w, 0)
 		if !known {
 			if len(h.inFlight) == 0 {
@@ -161,7 +186,7 @@ func TestForecastIsNeverLaterThanTheTruth(t *testing.T) {
 		for left := total; left > 0; {
 			w := int64(1)
 			if heavy {
-				w = min(left, h.limit.Capacity())
+				w = min(left, h.part)
 			}
 			at, known := m.Ready(now, w, 0)
 			if !known {
@@ -173,6 +198,16 @@ func TestForecastIsNeverLaterThanTheTruth(t *testing.T) {
 		}
 		if forecast.After(now.Add(time.Microsecond)) {
 			t.Errorf("%d: forecast in %v, taken in %v", total, forecast.Sub(h.now), now.Sub(h.now))
+		}
+	})
+}
+
+// TestPartBoundsWhatIsTaken lets what is used exceed a part only by what was
+// taken before the part became so small.
+func TestPartBoundsWhatIsTaken(t *testing.T) {
+	forHistories(t, func(t *testing.T, h *history) {
+		if used := h.meter.Used(h.now); h.took && used > h.part {
+			t.Errorf("took, and %d are used of a part of %d", used, h.part)
 		}
 	})
 }

@@ -42,9 +42,13 @@ type Meter interface {
 	// an attempt may be counted.
 	SetSpread(d time.Duration)
 
-	// Resize puts l in force: a limit of the same kind and window. What has
-	// been taken stays taken.
-	Resize(l Limit)
+	// Resize puts l in force, a limit of the same kind and window, and of its
+	// capacity a part of 1 or more, or 0 of a bucket, which is all that this
+	// meter gives out. What has been taken stays taken.
+	Resize(l Limit, part int64)
+
+	// Refill adds tokens that came with a larger part. Only buckets know any.
+	Refill(now time.Time, tokens float64)
 
 	// Used returns what is taken at this moment, in flight included.
 	Used(now time.Time) int64

@@ -79,7 +79,9 @@ func (m *sliding) Move(now time.Time, from, to Span, w int64) {
 
 func (m *sliding) SetSpread(time.Duration) {} // the spans carry it
 
-func (m *sliding) Resize(l Limit) { m.n = l.N }
+func (m *sliding) Resize(_ Limit, part int64) { m.n = part }
+
+func (m *sliding) Refill(time.Time, float64) {}
 
 func (m *sliding) Used(now time.Time) int64 {
 	m.advance(now)

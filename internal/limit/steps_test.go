@@ -32,6 +32,8 @@ const (
 	count    op = "count"    // arg: how long ago it was written, without a spread
 	answer   op = "answer"   // what was written with a spread of arg at this moment less 10 ms was answered now
 	resize   op = "resize"   // to n = w
+	part     op = "part"     // of the limit becomes w
+	refill   op = "refill"   // with w tokens
 	spread   op = "spread"   // is arg from now on
 	used     op = "used"     // must be w
 	forecast op = "forecast" // of w
@@ -75,7 +77,11 @@ func run(t *testing.T, text string, maxSpread time.Duration, steps []step) {
 			m.Move(now, Span{from, from.Add(s.arg)}, Span{from, now}, s.w)
 		case resize:
 			l.N = s.w
-			m.Resize(l)
+			m.Resize(l, l.Capacity())
+		case part:
+			m.Resize(l, s.w)
+		case refill:
+			m.Refill(now, float64(s.w))
 		case spread:
 			m.SetSpread(s.arg)
 		default:
@@ -130,6 +136,15 @@ func TestSlidingSteps(t *testing.T) {
 		"resized": {
 			{0, take, 10, 0, 0}, {0, write, 5, 0, 0}, {100 * ms, write, 5, 0, 0}, {100 * ms, resize, 12, 0, 0}, {100 * ms, ready, 2, 0, 0},
 			{100 * ms, resize, 5, 0, 0}, {100 * ms, ready, 1, 0, 2000 * ms}, {2000 * ms, used, 5, 0, 0}, {2000 * ms, ready, 1, 0, 100 * ms},
+		},
+		"a part, and back": {
+			{0, part, 4, 0, 0}, {0, unknown, 5, 0, 0}, {0, take, 4, 0, 0}, {0, write, 4, 0, 0}, {0, ready, 1, 0, 2000 * ms}, {0, refill, 4, 0, 0}, {0, ready, 1, 0, 2000 * ms},
+			{500 * ms, part, 10, 0, 0}, {500 * ms, used, 4, 0, 0}, {500 * ms, ready, 6, 0, 0}, {500 * ms, ready, 7, 0, 1500 * ms},
+			{500 * ms, take, 6, 0, 0}, {500 * ms, write, 6, 0, 0}, {500 * ms, part, 4, 0, 0}, {500 * ms, used, 10, 0, 0}, {500 * ms, ready, 1, 0, 2000 * ms},
+			{2000 * ms, used, 6, 0, 0}, {2000 * ms, ready, 1, 0, 500 * ms}, {2500 * ms, ready, 4, 0, 0}, {2500 * ms, unknown, 5, 0, 0},
+		},
+		"a smaller part, with some in flight": {
+			{0, take, 6, 0, 0}, {0, part, 4, 0, 0}, {0, used, 6, 0, 0}, {0, unknown, 1, 0, 0}, {0, give, 3, 0, 0}, {0, ready, 1, 0, 0}, {0, unknown, 2, 0, 0},
 		},
 		"the ring goes round": {
 			{2040 * ms, take, 10, 0, 0}, {2040 * ms, write, 10, 46 * ms, 0}, {4085 * ms, used, 10, 0, 0}, {4086*ms - 1, ready, 1, 0, 1}, {4086 * ms, used, 0, 0, 0},
@@ -189,6 +204,14 @@ func TestFixedSteps(t *testing.T) {
 		"resized": {
 			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {0, resize, 12, 0, 0}, {0, ready, 2, 0, 0}, {0, resize, 5, 0, 0}, {0, ready, 1, 0, 2000 * ms},
 		},
+		"a part, and back": {
+			{0, part, 4, 0, 0}, {0, unknown, 5, 0, 0}, {0, take, 4, 0, 0}, {0, write, 4, 0, 0}, {0, ready, 1, 0, 1000 * ms}, {0, refill, 4, 0, 0}, {0, ready, 1, 0, 1000 * ms},
+			{0, part, 10, 0, 0}, {0, ready, 6, 0, 0}, {0, ready, 7, 0, 1000 * ms},
+		},
+		"a part smaller than what is used is owed": {
+			{0, take, 10, 0, 0}, {0, write, 10, 0, 0}, {0, part, 4, 0, 0}, {0, used, 10, 0, 0}, {0, ready, 1, 0, 2000 * ms},
+			{1000 * ms, used, 6, 0, 0}, {2000 * ms, used, 2, 0, 0}, {2000 * ms, ready, 2, 0, 0}, {2000 * ms, ready, 3, 0, 1000 * ms}, {3000 * ms, used, 0, 0, 0},
+		},
 		"forecasts": {
 			{0, forecast, 10, 0, 0}, {0, forecast, 11, 0, 1000 * ms}, {0, forecast, 20, 0, 1000 * ms}, {0, forecast, 21, 0, 2000 * ms},
 			{0, take, 4, 0, 0}, {100 * ms, forecast, 6, 0, 0}, {100 * ms, forecast, 7, 0, 900 * ms}, {100 * ms, forecast, 16, 0, 900 * ms}, {100 * ms, forecast, 17, 0, 1900 * ms},
@@ -240,6 +263,27 @@ func TestBucketSteps(t *testing.T) {
 			{0, take, 20, 0, 0}, {0, write, 20, 0, 0}, // The widest spread at 90 a second more has to be made up for.
 			{0, resize, 20, 0, 0}, {0, ready, 1, 0, 2050 * ms}, {0, resize, 10, 0, 0}, {0, ready, 1, 0, 4100 * ms},
 		},
+		"a smaller part has less of everything": {
+			{0, part, 5, 0, 0}, {0, used, 0, 0, 0}, {0, unknown, 6, 0, 0}, {0, take, 5, 0, 0}, {0, write, 5, 0, 0}, {0, ready, 1, 0, 2000*ms + 464}, {0, ready, 5, 0, 2000*ms + 464}, // a bucket of the ring later
+		},
+		"a larger part is empty until it is refilled": { // and until a second rate has made up for the widest spread
+			{0, part, 5, 0, 0}, {0, part, 20, 0, 0}, {0, used, 15, 0, 0}, {0, ready, 5, 0, 0}, {0, ready, 6, 0, 100 * ms}, {100 * ms, ready, 6, 0, 0},
+			{100 * ms, refill, 4, 0, 0}, {100 * ms, used, 10, 0, 0}, {100 * ms, ready, 10, 0, 0}, {100 * ms, ready, 11, 0, 100 * ms},
+			{100 * ms, refill, 40, 0, 0}, {100 * ms, used, 0, 0, 0}, {100 * ms, unknown, 21, 0, 0},
+		},
+		"a part goes by what arrived within the time that it fills in": {
+			{0, spread, 0, 500 * ms, 0}, {0, part, 10, 0, 0}, {0, take, 8, 0, 0}, {0, write, 8, 500 * ms, 0}, {0, used, 8, 0, 0}, {0, ready, 2, 0, 0}, {0, ready, 3, 0, 2501466856},
+			{2000 * ms, used, 8, 0, 0}, {2510 * ms, used, 0, 0, 0}, {2510 * ms, ready, 10, 0, 0},
+		},
+		"tokens that come with a part before it are lost": {
+			{0, part, 5, 0, 0}, {0, refill, 15, 0, 0}, {0, part, 20, 0, 0}, {0, used, 15, 0, 0},
+		},
+		"no part holds nothing, and gains nothing": {
+			{0, part, 0, 0, 0}, {0, unknown, 1, 0, 0}, {0, used, 0, 0, 0}, {time.Hour, part, 20, 0, 0}, {time.Hour, used, 20, 0, 0}, {time.Hour, ready, 1, 0, 100 * ms},
+		},
+		"what is in flight keeps its part": {
+			{0, take, 3, 0, 0}, {0, part, 4, 0, 0}, {0, used, 3, 0, 0}, {0, ready, 1, 0, 0}, {0, unknown, 2, 0, 0}, {0, write, 3, 0, 0}, {0, ready, 1, 0, 0}, {0, ready, 2, 0, 2000*ms + 464},
+		},
 		"an earlier moment is the latest": {
 			{1000 * ms, take, 20, 0, 0}, {1000 * ms, write, 20, 0, 0}, {0, ready, 1, 0, 1100 * ms}, {1050 * ms, ready, 1, 0, 50 * ms},
 		},
@@ -256,6 +300,7 @@ func TestConcurrentSteps(t *testing.T) {
 	run(t, "concurrent:10", 0, []step{
 		{0, ready, 10, 0, 0}, {0, take, 7, 0, 0}, {0, ready, 3, 0, 0}, {0, unknown, 4, 0, 0}, {0, ready, 2, 1, 0}, {0, unknown, 2, 2, 0},
 		{time.Hour, used, 7, 0, 0}, {time.Hour, count, 5, 0, 0}, {time.Hour, used, 7, 0, 0}, {time.Hour, forecast, 99, 0, 0},
+		{time.Hour, part, 8, 0, 0}, {time.Hour, refill, 9, 0, 0}, {time.Hour, ready, 1, 0, 0}, {time.Hour, unknown, 2, 0, 0}, {time.Hour, part, 3, 0, 0}, {time.Hour, used, 7, 0, 0}, {time.Hour, unknown, 1, 0, 0}, {time.Hour, part, 10, 0, 0}, {time.Hour, ready, 3, 0, 0},
 		{time.Hour, resize, 5, 0, 0}, {time.Hour, unknown, 1, 0, 0}, {time.Hour, give, 3, 0, 0}, {time.Hour, ready, 1, 0, 0}, {time.Hour, unknown, 2, 0, 0},
 	})
 }

@@ -1,0 +1,201 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
+
+// share is what this instance has of a limit that others use too.
+type share struct {
+	hold   int64 // so much may count at the upstream
+	target int64 // of it, so much may be taken: the rest goes back as it falls free
+	most   int64 // what it could come to hold
+}
+
+// resize puts the part in force.
+func (t *tally) resize() {
+	t.limit = t.rule.Limit
+	if !t.shared {
+		t.meter.Resize(t.rule.Limit, t.rule.Limit.Capacity())
+		return
+	}
+	n := t.rule.Limit.Capacity() // may have been lowered
+	t.share.hold, t.share.target = min(t.share.hold, n), min(t.share.target, n)
+	t.meter.Resize(t.rule.Limit, t.held())
+	t.limit = partOf(t.rule.Limit, t.share.target)
+}
+
+// held returns the part that the meter has: 1 at least, of which nothing may be
+// taken, but where tokens would come with it.
+func (t *tally) held() int64 {
+	if t.rule.Limit.Kind == limit.Bucket {
+		return t.share.hold
+	}
+	return max(t.share.hold, 1)
+}
+
+// partOf returns a limit that gives out n of what l does.
+func partOf(l limit.Limit, n int64) limit.Limit {
+	n = max(n, 1)
+	if l.Kind == limit.Bucket {
+		l.N, l.Burst = max(int64(float64(l.N)*float64(n)/float64(l.Burst)), 1), n
+	} else {
+		l.N = n
+	}
+	return l
+}
+
+// forecast returns a moment before which an attempt of weight w cannot start
+// that has ahead others like it in front of it.
+func (t *tally) forecast(now time.Time, w int64, ahead int, pressed time.Time) time.Time {
+	l := t.limit
+	if t.shared {
+		if l.Kind == limit.Bucket {
+			return now // parts and their tokens come and go
+		}
+		// As if all were there that can be had: who needs more gets it once.
+		n := max(t.share.most, t.share.hold, min(w, t.rule.Limit.Capacity()), 1)
+		l = partOf(t.rule.Limit, n)
+		t.meter.Used(now) // windows that have ended are paid for by the part that is held
+		t.meter.Resize(t.rule.Limit, n)
+		defer t.meter.Resize(t.rule.Limit, t.held())
+	}
+	at := t.meter.Forecast(now, w+int64(ahead))
+	return later(at, t.paced(now, pressed, t.pace.earliest(now, ahead, &l)))
+}
+
+// Parts are the limits of which an instance's parts are told together: those of
+// one credential, or those that all credentials share.
+type Parts []*tally
+
+// Parts returns those of the book's credential alone.
+func (b *Book) Parts() Parts {
+	var own Parts
+	for _, t := range b.tallies {
+		if t.rule.Scope != PerUpstream {
+			own = append(own, t)
+		}
+	}
+	return own
+}
+
+// Parts returns those of the limits that all books share.
+func (l *Ledger) Parts() Parts {
+	var common Parts
+	for _, t := range l.shared {
+		if t != nil {
+			common = append(common, t)
+		}
+	}
+	return common
+}
+
+// Rule returns the rule of part i.
+func (p Parts) Rule(i int) Rule { return p[i].rule }
+
+// Linger returns for how long after its last attempt part i may count.
+func (p Parts) Linger(i int) time.Duration {
+	t := p[i]
+	switch l := &t.rule.Limit; l.Kind {
+	case limit.Concurrent:
+		return 0
+	case limit.Bucket:
+		return t.spread.burst() // tokens are lost with their part
+	case limit.Fixed:
+		return 2*l.Window + t.spread.burst() // the way to the upstream may take a window
+	default:
+		return l.Window + t.spread.burst()
+	}
+}
+
+// Used returns what of part i counts at the upstream, or may come to: the rest
+// may at once be another instance's.
+func (p Parts) Used(now time.Time, i int) int64 { return p[i].meter.Used(now) }
+
+// Uses adds to each class what its attempts take of part i.
+func (p Parts) Uses(now time.Time, i int, classes *[Classes]int64) {
+	p[i].uses.share(now, p[i].rule.Limit.Window, p[i].meter.Used(now), classes)
+}
+
+// Short reports whether part i has no room for a weight.
+func (p Parts) Short(now time.Time, i int, w int64) bool {
+	return p[i].meter.Used(now)+w > p[i].share.target
+}
+
+// Weight returns what an attempt takes of part i.
+func (p Parts) Weight(i int, ask *Ask) int64 { return ask.weight(p[i]) }
+
+// Set puts part i in force.
+func (p Parts) Set(i int, hold, target, most int64) {
+	t := p[i]
+	next := share{hold, min(target, hold), most}
+	if next != t.share {
+		t.share = next
+		t.resize()
+	}
+}
+
+// Refill adds tokens to part i, which came with it.
+func (p Parts) Refill(now time.Time, i int, tokens float64) { p[i].meter.Refill(now, tokens) }
+
+// Frees returns when some of part i falls free; zero if that is not known.
+func (p Parts) Frees(now time.Time, i int) time.Time {
+	t := p[i]
+	at, known := t.meter.Ready(now, 1, t.held()-t.meter.Used(now))
+	if !known {
+		return time.Time{}
+	}
+	return at
+}
+
+// Classes is how many classes of priority there are.
+const Classes = 8
+
+// uses is what was granted by class, in this half of a window and the one
+// before.
+type uses struct {
+	ends        time.Time
+	now, before [Classes]int64
+}
+
+func (u *uses) roll(now time.Time, window time.Duration) {
+	half := max(window/2, time.Second/2)
+	if now.Before(u.ends) {
+		return
+	}
+	u.before = u.now
+	if now.Sub(u.ends) > half {
+		u.before = [Classes]int64{}
+	}
+	u.now = [Classes]int64{}
+	u.ends = now.Add(half)
+}
+
+func (u *uses) add(now time.Time, window time.Duration, class int, w int64) {
+	u.roll(now, window)
+	u.now[min(max(class, 0), Classes-1)] += w
+}
+
+// share adds what is used to the classes, in proportion to what was granted.
+func (u *uses) share(now time.Time, window time.Duration, used int64, classes *[Classes]int64) {
+	u.roll(now, window)
+	var all, last int64
+	for c := range classes {
+		if n := u.now[c] + u.before[c]; n > 0 {
+			all += n
+			last = int64(c)
+		}
+	}
+	if all == 0 {
+		classes[Classes-1] += used
+		return
+	}
+	left := used
+	for c := range classes {
+		n := int64(float64(used) * float64(u.now[c]+u.before[c]) / float64(all))
+		classes[c] += n
+		left -= n
+	}
+	classes[last] += left
+}
