@@ -223,6 +223,9 @@ func (b *Breaker) Until(now time.Time) time.Time {
 	return b.opened.Add(b.config.OpenFor)
 }
 
+// Probing reports whether a probe is on its way.
+func (b *Breaker) Probing() bool { return len(b.out) > 0 }
+
 // Cause returns why the breaker opened last, also when it has closed since.
 func (b *Breaker) Cause() Cause { return b.cause }
 
@@ -236,6 +239,42 @@ func (b *Breaker) Force(now time.Time, s State) {
 		return
 	}
 	b.enter(s)
+}
+
+// Adopt puts the breaker where another one of the same credential stands: open
+// until a moment, or closed. Tickets that are out no longer count.
+func (b *Breaker) Adopt(open bool, until time.Time, c Cause) {
+	if !open {
+		b.enter(Closed)
+		return
+	}
+	b.open(until.Add(-b.config.OpenFor), c)
+}
+
+// Hear counts outcomes of others while the breaker is closed, and says whether
+// it opened. In which order they came is not known: failures are taken to have
+// come in between.
+func (b *Breaker) Hear(now time.Time, throttled, failed, succeeded int64) (changed bool) {
+	if b.state != Closed {
+		return false
+	}
+	for range min(throttled, int64(b.config.Throttled)) {
+		if b.countThrottled(now) {
+			b.open(now, ByThrottling)
+			return true
+		}
+	}
+	most := int64(b.config.Of)
+	if all := failed + succeeded; all > most && all > 0 {
+		failed, succeeded = failed*most/all, most-failed*most/all
+	}
+	for i, all := int64(0), failed+succeeded; i < all; i++ {
+		if b.countFailed((i+1)*failed/all > i*failed/all) {
+			b.open(now, ByFailures)
+			return true
+		}
+	}
+	return false
 }
 
 // probed ends a probe of this generation: it decides the state alone.

@@ -351,6 +351,105 @@ func TestConfigureKeepsStateAndProbes(t *testing.T) {
 	}
 }
 
+func TestOutcomesOfOthersOpenTheBreaker(t *testing.T) {
+	const s = time.Second
+	both := Config{Throttled: 3, In: s, Share: 0.5, Of: 4, OpenFor: time.Hour}
+	for _, tt := range []struct {
+		name                         string
+		config                       Config
+		own                          string // reported before
+		throttled, failed, succeeded int64
+		opens                        bool
+		cause                        Cause
+	}{
+		{"nothing", both, "", 0, 0, 0, false, NoCause},
+		{"throttled: one short", both, "T", 1, 0, 0, false, NoCause},
+		{"throttled: just enough", both, "T", 2, 0, 0, true, ByThrottling},
+		{"throttled: all of others, and many", both, "", 1 << 40, 0, 0, true, ByThrottling},
+		{"throttled: no rule", Config{Share: 0.5, Of: 4}, "", 9, 0, 0, false, NoCause},
+		{"failures: too few known", both, "F", 0, 2, 0, false, NoCause},
+		{"failures: just the share", both, "F", 0, 1, 2, true, ByFailures},
+		{"failures: one short", both, "S", 0, 1, 2, false, NoCause},
+		{"failures: of many, the share", both, "", 0, 1 << 40, 1 << 40, true, ByFailures},
+		{"failures: of many, below it", both, "", 0, 1<<40 - 1, 1<<40 + 1, false, NoCause},
+		{"failures: of many, own ones no longer count", both, "FFF", 0, 0, 4, true, ByFailures}, // before they are pushed out
+		{"failures: spread among the successes", Config{Share: 0.6, Of: 5, OpenFor: s}, "SSSSS", 0, 5, 5, false, NoCause},
+		{"failures: no rule", Config{Throttled: 3, In: s}, "", 0, 9, 0, false, NoCause},
+		{"both nearly", both, "", 2, 1, 3, false, NoCause},
+		{"no rules", Config{}, "", 9, 9, 9, false, NoCause},
+	} {
+		b := New(tt.config)
+		run(t, b, t0, tt.own)
+		generation := b.generation
+		changed := b.Hear(t0, tt.throttled, tt.failed, tt.succeeded)
+		if opened := b.State(t0) == Open; changed != tt.opens || opened != tt.opens || b.Cause() != tt.cause {
+			t.Errorf("%s: changed %v, opened %v, cause %d, want %v, cause %d", tt.name, changed, opened, b.Cause(), tt.opens, tt.cause)
+		}
+		if began := b.generation != generation; began != tt.opens {
+			t.Errorf("%s: a generation began: %v, want %v", tt.name, began, tt.opens)
+		}
+	}
+}
+
+func TestOutcomesOfOthersCountWhileClosedOnly(t *testing.T) {
+	c := Config{Throttled: 1, In: time.Second, Share: 1, Of: 1, OpenFor: 10 * time.Second}
+	b := New(c)
+	b.Force(t0, Open)
+	if b.Hear(t0.Add(5*time.Second), 9, 9, 0) || !b.Until(t0).Equal(t0.Add(10*time.Second)) {
+		t.Errorf("open until %v after failures of others, want 10s as before", b.Until(t0).Sub(t0))
+	}
+	now := t0.Add(10 * time.Second)
+	p, ok := b.Admit(now)
+	if !ok || !b.Probing() {
+		t.Fatalf("probe admitted %v, on its way %v, want both", ok, b.Probing())
+	}
+	if b.Hear(now, 9, 9, 0) || b.State(now) != HalfOpen || !b.Probing() {
+		t.Errorf("%v after failures of others, want half-open, and the probe on its way", b.State(now))
+	}
+	if !b.Report(now, p, Success) || b.Probing() {
+		t.Error("the probe did not close the breaker")
+	}
+	if b.Hear(now, 0, 0, 5) || b.State(now) != Closed {
+		t.Errorf("%v after successes of others, want closed", b.State(now))
+	}
+}
+
+func TestAdoptedStateBeginsAGeneration(t *testing.T) {
+	c := Config{Share: 1, Of: 2, OpenFor: 10 * time.Second}
+	b := New(c)
+	old, _ := b.Admit(t0)
+	until := t0.Add(3 * time.Second)
+	b.Adopt(true, until, ByThrottling)
+	if b.State(t0) != Open || !b.Until(t0).Equal(until) || b.Cause() != ByThrottling {
+		t.Errorf("%v until %v, cause %d, want open for 3s, throttled", b.State(t0), b.Until(t0).Sub(t0), b.Cause())
+	}
+	if _, ok := b.Admit(until.Add(-1)); ok {
+		t.Error("admitted before the moment that was adopted")
+	}
+	p, ok := b.Admit(until)
+	if !ok || !b.Probing() {
+		t.Fatalf("probe admitted %v, on its way %v, want both", ok, b.Probing())
+	}
+	b.Adopt(false, time.Time{}, NoCause) // another one's probe was quicker
+	if b.State(until) != Closed || b.Probing() {
+		t.Errorf("%v, probing %v, want closed and no probe", b.State(until), b.Probing())
+	}
+	if b.Report(until, p, Failed) || b.Report(until, old, Failed) || b.State(until) != Closed {
+		t.Errorf("%v after failures of earlier generations, want closed", b.State(until))
+	}
+	if run(t, b, until, "F"); b.State(until) != Closed {
+		t.Errorf("%v after one failure, want closed: nothing was counted before", b.State(until))
+	}
+	if got := b.Cause(); got != ByThrottling {
+		t.Errorf("cause %d after closing, want the one that opened it", got)
+	}
+	now := until.Add(time.Second)
+	b.Adopt(true, now, ByFailures) // it may be probed at once
+	if b.State(now) != HalfOpen {
+		t.Errorf("%v when its time has passed, want half-open", b.State(now))
+	}
+}
+
 func TestZeroTicketIsNobodys(t *testing.T) {
 	b := New(Config{Share: 1, Of: 1})
 	b.Cancel(t0, Ticket{})

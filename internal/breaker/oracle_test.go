@@ -109,6 +109,36 @@ func (o *oracle) report(now time.Time, t *oracleTicket, outcome Outcome) bool {
 	return o.era != era
 }
 
+// hear spreads the failures evenly: n of m outcomes are known to have failed when
+// n/m of all have. Of more outcomes than the rule looks at, as many stand for
+// all.
+func (o *oracle) hear(now time.Time, throttled, failed, succeeded int) bool {
+	if o.state != Closed {
+		return false
+	}
+	for range min(throttled, o.rules.throttled) {
+		if o.report(now, &oracleTicket{o.era}, Throttled) {
+			return true
+		}
+	}
+	all := failed + succeeded
+	if all > o.rules.of && all > 0 {
+		all, failed = o.rules.of, failed*o.rules.of/all
+	}
+	told := 0
+	for i := 1; i <= all; i++ {
+		outcome := Success
+		if told < failed*i/all {
+			outcome = Failed
+			told++
+		}
+		if o.report(now, &oracleTicket{o.era}, outcome) {
+			return true
+		}
+	}
+	return false
+}
+
 func FuzzBreakerAgreesWithBruteForce(f *testing.F) {
 	for seed := range uint64(300) {
 		f.Add(seed)
@@ -143,6 +173,13 @@ func FuzzBreakerAgreesWithBruteForce(f *testing.F) {
 				if ok {
 					tickets = append(tickets, pair{ticket, want})
 				}
+			case op < 52:
+				throttled, failed, succeeded := rnd.IntN(4), rnd.IntN(8), rnd.IntN(8)*rnd.IntN(3)
+				got, want := b.Hear(now, int64(throttled), int64(failed), int64(succeeded)), o.hear(now, throttled, failed, succeeded)
+				fmt.Fprintf(&history, "hear %d %d %d: changed %v", throttled, failed, succeeded, got)
+				if got != want {
+					t.Fatalf("%+v:%s, want %v", rules, &history, want)
+				}
 			case op < 90: // mostly a recent ticket, sometimes one that has ended
 				i := len(tickets) - 1 - min(rnd.IntN(len(tickets)), rnd.IntN(10))
 				outcome := Outcome(rnd.IntN(3))
@@ -151,11 +188,20 @@ func FuzzBreakerAgreesWithBruteForce(f *testing.F) {
 				if got != want {
 					t.Fatalf("%+v:%s, want %v", rules, &history, want)
 				}
-			case op < 99:
+			case op < 98:
 				i := len(tickets) - 1 - min(rnd.IntN(len(tickets)), rnd.IntN(4))
 				fmt.Fprintf(&history, "cancel %d", i)
 				b.Cancel(now, tickets[i].real)
 				delete(o.out, tickets[i].oracle)
+			case op < 99:
+				open, left := rnd.IntN(2) == 0, time.Duration(rnd.IntN(8))*time.Second
+				fmt.Fprintf(&history, "adopt %v, for %v", open, left)
+				b.Adopt(open, now.Add(left), ByForce)
+				if open {
+					o.open(now.Add(left-rules.openFor), ByForce)
+				} else {
+					o.enter(Closed)
+				}
 			default:
 				s := State(rnd.IntN(3))
 				fmt.Fprintf(&history, "force %v", s)
@@ -166,8 +212,8 @@ func FuzzBreakerAgreesWithBruteForce(f *testing.F) {
 					o.enter(s)
 				}
 			}
-			if got, want := b.State(now), o.stateAt(now); got != want || b.Cause() != o.cause {
-				t.Fatalf("%+v:%s\nstate %v cause %d, want %v cause %d", rules, &history, got, b.Cause(), want, o.cause)
+			if got, want := b.State(now), o.stateAt(now); got != want || b.Cause() != o.cause || b.Probing() != (len(o.out) > 0) {
+				t.Fatalf("%+v:%s\nstate %v cause %d probing %v, want %v cause %d probes %d", rules, &history, got, b.Cause(), b.Probing(), want, o.cause, len(o.out))
 			}
 		}
 	})

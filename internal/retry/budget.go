@@ -29,6 +29,7 @@ type Budget struct {
 	// Money is time: a retry costs what the floor puts in meanwhile. So all
 	// arithmetic is exact, and what is lacking is how long it takes to come.
 	share   time.Duration // put in by each attempt
+	among   time.Duration // instances that the floor is for
 	reserve time.Duration // the most that is held
 	balance time.Duration // at the moment at; negative: lent
 	at      time.Time
@@ -50,7 +51,14 @@ func NewBudget(share float64) *Budget {
 	}
 	deposit := time.Duration(math.Round(min(share, mostShare) * float64(price)))
 	reserve := 10*price + 100*deposit
-	return &Budget{share: deposit, reserve: reserve, balance: reserve}
+	return &Budget{share: deposit, among: 1, reserve: reserve, balance: reserve}
+}
+
+// Among has n instances share the floor of ten per second, each with a budget
+// of its own. Their attempts put in the share wherever they are made.
+func (b *Budget) Among(now time.Time, n int) {
+	b.advance(now)
+	b.among = time.Duration(max(n, 1))
 }
 
 // Attempt notes that an attempt was sent, be it a call's first or a retry.
@@ -67,7 +75,7 @@ func (b *Budget) When(now time.Time) time.Time {
 	if b.balance >= price {
 		return now
 	}
-	return b.at.Add(price - b.balance)
+	return b.at.Add((price - b.balance) * b.among)
 }
 
 // Draw takes out one retry, on credit if need be, and returns the earliest
@@ -88,6 +96,7 @@ func (b *Budget) advance(now time.Time) {
 	if passed <= 0 {
 		return
 	}
-	b.at = now
-	b.balance += min(passed, b.reserve-b.balance)
+	came := passed / b.among
+	b.at = now.Add(came*b.among - passed) // the rest is not lost
+	b.balance += min(came, b.reserve-b.balance)
 }

@@ -134,6 +134,76 @@ func TestBudgetRecovers(t *testing.T) {
 	}
 }
 
+func TestBudgetSharesTheFloorAmongInstances(t *testing.T) {
+	b := NewBudget(0.2)
+	covered(b, t0, 30)
+	b.Among(t0, 4)
+	for _, step := range []struct {
+		at       time.Duration
+		attempts int
+		among    int // from then on; 0: as before
+		when     time.Duration
+		covered  int
+	}{
+		{0, 0, 0, 400 * ms, 0},
+		{0, 4, 0, 80 * ms, 0}, // attempts put in what they always do
+		{0, 1, 0, 0, 1},
+		{200 * ms, 0, 0, 400 * ms, 0}, // half of it is there
+		{200 * ms, 0, 1, 250 * ms, 0},
+		{250 * ms, 0, 0, 250 * ms, 1},
+		{350 * ms, 0, 2, 350 * ms, 1}, // what came before came to the only one
+		{350 * ms, 0, 0, 550 * ms, 0},
+		{450 * ms, 0, 0, 550 * ms, 0},
+		{450 * ms, 0, 0, 550 * ms, 0},
+		{550 * ms, 0, 0, 550 * ms, 1},
+		{550 * ms, 0, -1, 650 * ms, 0}, // at least one
+		{10 * s, 0, 50, 10 * s, 30},    // the reserve is everyone's own
+		{20 * s, 0, 0, 20 * s, 2},
+		{21 * s, 0, 0, 25 * s, 0},
+	} {
+		now := t0.Add(step.at)
+		if step.among != 0 {
+			b.Among(now, step.among)
+		}
+		attempts(b, now, step.attempts)
+		if got := b.When(now); !got.Equal(t0.Add(step.when)) {
+			t.Errorf("%+v: when = %v, want %v", step, got.Sub(t0), step.when)
+		}
+		if got := covered(b, now, 100); got != step.covered {
+			t.Errorf("%+v: covers %d retries, want %d", step, got, step.covered)
+		}
+	}
+}
+
+// Moments that lie close together must not lose what the floor puts in.
+func TestBudgetAmongManyLosesNothingToAskingOften(t *testing.T) {
+	b := NewBudget(0)
+	covered(b, t0, 10)
+	b.Among(t0, 1000)
+	want := t0.Add(100 * s)
+	for now := t0; now.Before(t0.Add(s)); now = now.Add(1999) {
+		if got := b.When(now); !got.Equal(want) {
+			t.Fatalf("after %v: when = %v, want %v", now.Sub(t0), got.Sub(t0), want.Sub(t0))
+		}
+	}
+}
+
+func TestBudgetsOfAFleetTogetherKeepTheFloor(t *testing.T) {
+	const n, seconds = 7, 20
+	made := 0
+	for range n {
+		b := NewBudget(0)
+		covered(b, t0, 10)
+		b.Among(t0, n)
+		for at := time.Duration(0); at <= seconds*s; at += 3 * ms {
+			made += covered(b, t0.Add(at), 100)
+		}
+	}
+	if made > 10*seconds || made < 10*seconds-n {
+		t.Errorf("%d retries of %d instances in %d s, want %d or one less of each", made, n, seconds, 10*seconds)
+	}
+}
+
 // What is put in and taken out is counted in nanoseconds of the floor, so that
 // the sums are exact.
 func FuzzBudgetBoundsRetries(f *testing.F) {
