@@ -23,6 +23,13 @@ func (b *budget) attempt(now time.Time) {
 	b.b.Attempt(now)
 }
 
+// among says how many instances share the upstream.
+func (b *budget) among(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Among(time.Now(), n)
+}
+
 // draw takes one retry and returns the earliest moment at which it may be made.
 // It is false if that is after the deadline; then nothing was taken.
 func (b *budget) draw(deadline time.Time) (at time.Time, ok bool) {

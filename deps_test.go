@@ -26,9 +26,9 @@ var floors = [][]string{
 	{"internal/daemon"},
 	{"internal/gateway", "internal/admin", "internal/telemetry"},
 	{""}, // the door
-	{"config", "internal/http1"},
-	{"internal/ledger", "internal/retry", "internal/mock"},
-	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect"},
+	{"config", "internal/http1", "internal/redisstore"},
+	{"internal/ledger", "internal/retry", "internal/mock", "internal/lease/leasetest", "internal/redistest"},
+	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease"},
 }
 
 // refused are arrows that point down and are wrong all the same.
@@ -55,10 +55,12 @@ var doors = map[string][]string{
 	"golang.org/x/term":               {"internal/cli"},
 	"github.com/prometheus":           {"internal/telemetry"},
 	"github.com/dunglas/httpsfv":      {"", "internal/gateway", "internal/dialect"},
+	"github.com/redis/rueidis":        {"internal/redisstore", "internal/redistest"},
+	"github.com/Shopify/toxiproxy/v2": {"internal/redistest"},
 }
 
 // pure are the rooms of plain arithmetic: the moment is an argument.
-var pure = []string{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/ledger", "internal/retry"}
+var pure = []string{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/ledger", "internal/retry", "internal/lease"}
 
 // impure is what plain arithmetic has no business with.
 var impure = map[string]string{

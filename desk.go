@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
+	"github.com/headgate/headgate/internal/lease"
 	"github.com/headgate/headgate/internal/ledger"
 	"github.com/headgate/headgate/internal/line"
 )
@@ -15,22 +16,25 @@ import (
 // guards the line, the ledger and the breakers, so that a permit is taken from
 // all of them or from none. Nothing is done under it but arithmetic.
 type desk struct {
+	fleet *fleet // nil: this process is alone
+	quota string
 	stock atomic.Pointer[stock] // permits taken ahead of need; nil: none. Set under the lock
 
 	mu struct {
 		sync.Mutex
-		line    *line.Line
-		ledger  *ledger.Ledger
-		names   map[string]bool // of the upstreams in front of it, ever
-		joined  bool            // seats may share limits
-		seats   map[seatKey]*seat
-		sweepAt int    // seats at which unused ones are looked for
-		lanes   uint64 // last number given to a seat
-		held    held   // serveLocked's own, between its calls
-		alarm   *time.Timer
-		rings   time.Time   // when alarm is due; zero: it is not set
-		clerk   *time.Timer // looks after the stock
-		rush    struct {    // permits that were there at once, of late
+		line      *line.Line
+		ledger    *ledger.Ledger
+		upstreams map[string]*upstream      // that are in front of it or were, by name
+		accounts  map[*ledger.Book]*account // nil is that of the limits that all share; only in a fleet
+		joined    bool                      // seats may share limits
+		seats     map[seatKey]*seat
+		sweepAt   int    // seats at which unused ones are looked for
+		lanes     uint64 // last number given to a seat
+		held      held   // serveLocked's own, between its calls
+		alarm     *time.Timer
+		rings     time.Time   // when alarm is due; zero: it is not set
+		clerk     *time.Timer // looks after the stock
+		rush      struct {    // permits that were there at once, of late
 			since   time.Time
 			permits int
 		}
@@ -69,9 +73,10 @@ type waiter struct {
 	admitted time.Time // when admit returned with a permit
 }
 
-func newDesk() *desk {
-	d := &desk{}
-	d.mu.names = make(map[string]bool)
+func newDesk(quota string, f *fleet) *desk {
+	d := &desk{fleet: f, quota: quota}
+	d.mu.upstreams = make(map[string]*upstream)
+	d.mu.accounts = make(map[*ledger.Book]*account)
 	d.mu.seats = make(map[seatKey]*seat)
 	d.mu.sweepAt = seatsKept
 	d.mu.held.last = make(map[*ledger.Book]int)
@@ -92,8 +97,8 @@ func (d *desk) configure(u *upstream) {
 		d.mu.ledger.Configure(u.rules, u.ledgerOptions, now)
 		d.mu.line.SetBounds(u.bounds)
 	}
-	d.mu.names[u.name] = true
-	d.mu.joined = len(d.mu.names) > 1
+	d.mu.upstreams[u.name] = u
+	d.mu.joined = len(d.mu.upstreams) > 1
 	for _, r := range u.rules {
 		d.mu.joined = d.mu.joined || r.Scope == ledger.PerUpstream
 	}
@@ -102,6 +107,7 @@ func (d *desk) configure(u *upstream) {
 			s.breaker.Configure(u.breaker)
 		}
 	}
+	d.shareLocked(now, u)
 	for e := range d.mu.line.All() {
 		w := e.Value.(*waiter)
 		if w.upstream.name == u.name {
@@ -154,6 +160,9 @@ func (d *desk) admit(ctx context.Context, w *waiter, back bool) error {
 	select {
 	case <-w.ready:
 		w.admitted = time.Now()
+		if w.err == nil && d.lapsed(w) {
+			return d.admit(ctx, w, true)
+		}
 		return w.err
 	case <-late:
 		w.admitted = time.Now()
@@ -212,6 +221,7 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 		return w.err == nil, w.err
 	default:
 	}
+	w.seat.wantLocked(now, w)
 	if full {
 		retry := d.forecastLocked(now, w).At
 		d.leaveLocked(w)
@@ -224,6 +234,9 @@ func (d *desk) enter(w *waiter, back bool) (granted bool, err error) {
 // throttles is worth waiting for; one that fails is left alone, and new calls
 // are told so at once.
 func (d *desk) hopelessLocked(now time.Time, w *waiter, back bool) error {
+	if a := w.seat.account; a != nil && a.refuses(now) {
+		return &RefusedError{Upstream: w.upstream.name, Err: ErrStoreLost}
+	}
 	open := w.seat.breaker.Until(now)
 	failing := !back && !w.waited && w.seat.breaker.Cause() != breaker.ByThrottling
 	if !open.IsZero() && (failing || w.elsewhere || !w.deadline.IsZero() && open.After(w.deadline)) {
@@ -285,6 +298,22 @@ func (d *desk) expire(w *waiter) error {
 	}
 	d.serveSeatLocked(now, w.seat)
 	return &RefusedError{Upstream: w.upstream.name, Limit: f.Limit, RetryAt: f.At, Err: ErrDeadline}
+}
+
+// lapsed takes back the permit of a call if the instance has lost its lease
+// since: the process may have stood still, and others use the quota by now.
+func (d *desk) lapsed(w *waiter) bool {
+	if d.fleet == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if w.seat.account.holder.Standing(now) != lease.Lapsed {
+		return false
+	}
+	d.endLocked(now, w.seat, w.grant)
+	return true
 }
 
 // leaveLocked is false if w is not in line any more.

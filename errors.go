@@ -14,6 +14,7 @@ var (
 	ErrTooHeavy        = errors.New("cost is above the limit")          // can never be sent
 	ErrUnknownUpstream = errors.New("unknown upstream")                 // the gate has none of that name
 	ErrClosed          = errors.New("gate is closed")                   // after Close
+	ErrStoreLost       = errors.New("the store of the quotas is lost")  // and on_store_loss is fail
 	ErrAttemptTimeout  = errors.New("no answer within timeout.attempt") // the attempt was given up
 	ErrIdleStream      = errors.New("no byte within timeout.idle_stream")
 )
@@ -24,7 +25,7 @@ type RefusedError struct {
 	Upstream string
 	Limit    string    // the limit that refused, as configured; "" if none did
 	RetryAt  time.Time // when a permit may be had; zero if unknown
-	Err      error     // ErrLineFull, ErrDeadline, ErrBreakerOpen or ErrTooHeavy
+	Err      error     // ErrLineFull, ErrDeadline, ErrBreakerOpen, ErrTooHeavy or ErrStoreLost
 }
 
 func (e *RefusedError) Error() string {

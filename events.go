@@ -16,6 +16,8 @@ type Events struct {
 	Retried        func(Retried)
 	Paused         func(Paused)
 	BreakerChanged func(BreakerChanged)
+	StoreChanged   func(StoreChanged)
+	Synced         func(Synced)
 }
 
 // Outcomes of a call, as CallEnded tells them.
@@ -86,14 +88,29 @@ type BreakerChanged struct {
 	Reason     string
 }
 
+// StoreChanged says that the store that quotas are shared through was reached,
+// or is lost.
+type StoreChanged struct {
+	Standing StoreStanding
+	First    bool   // it had not been reached before
+	Policy   string // on_store_loss
+	Err      error  // of a lost one
+}
+
+// Synced says how long the store took to answer, or to fail.
+type Synced struct {
+	Took time.Duration
+	Err  error
+}
+
 // news tells what a desk learned from an attempt's end.
-func (e *Events) news(u *upstream, s *seat, n news, why func() string) {
+func (e *Events) news(upstream string, s *seat, n news, why func() string) {
 	if !n.paused.IsZero() && e.Paused != nil {
-		e.Paused(Paused{Upstream: u.name, Credential: s.credential, Until: n.paused, Reason: why()})
+		e.Paused(Paused{Upstream: upstream, Credential: s.credential, Until: n.paused, Reason: why()})
 	}
 	if n.changed && e.BreakerChanged != nil {
 		e.BreakerChanged(BreakerChanged{
-			Upstream: u.name, Credential: s.credential, State: n.state, Until: n.until, Reason: why(),
+			Upstream: upstream, Credential: s.credential, State: n.state, Until: n.until, Reason: why(),
 		})
 	}
 }

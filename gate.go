@@ -18,6 +18,7 @@ type Gate struct {
 	*shared
 	mu     sync.Mutex // held by Reload
 	closed sync.Once
+	fleet  *fleet           // nil: this process is alone
 	desks  map[string]*desk // by quota, those that a reload left and that are in use too; guarded by mu
 }
 
@@ -37,9 +38,20 @@ func Open(ctx context.Context, cfg config.Config, opts ...Option) (*Gate, error)
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	g := &Gate{shared: newShared(newOptions(opts)), desks: make(map[string]*desk)}
-	if err := g.Reload(cfg); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	o := newOptions(opts)
+	f, err := openFleet(cfg.WithDefaults(), o)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{shared: newShared(o), desks: make(map[string]*desk), fleet: f}
+	if err := g.Reload(cfg); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	if f != nil {
+		f.start()
 	}
 	return g, nil
 }
@@ -82,7 +94,7 @@ func (g *Gate) Reload(cfg config.Config) error {
 		d := desks[c.Quota]
 		if d == nil {
 			if d = g.desks[c.Quota]; d == nil {
-				d = newDesk()
+				d = newDesk(c.Quota, g.fleet)
 			}
 			desks[c.Quota] = d
 		}
@@ -102,6 +114,7 @@ func (g *Gate) Reload(cfg config.Config) error {
 // one it replaces, unless their shares differ.
 func (s *shared) adopt(u *upstream, c config.Upstream, d *desk, old *upstream) {
 	u.desk = d
+	u.ledgerOptions.Shared = d.fleet != nil
 	if old != nil {
 		u.inherit(old)
 	}
@@ -178,6 +191,9 @@ func (g *Gate) Close() error {
 		close(g.shared.closed)
 		for _, d := range g.desks {
 			d.close()
+		}
+		if g.fleet != nil {
+			g.fleet.close()
 		}
 		g.closeIdle()
 	})

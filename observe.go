@@ -39,7 +39,7 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 		Upstream: c.upstream.name, Client: c.caller.Name, Attempt: c.attempts,
 		Status: resp.StatusCode, Reading: r, Took: took,
 	})
-	c.gate.events.news(c.upstream, a.seat, n, r.Why)
+	c.gate.events.news(c.upstream.name, a.seat, n, r.Why)
 	return r
 }
 
@@ -52,7 +52,7 @@ func (c *call) observeFailure(a *attempt, err error) {
 	c.gate.events.attemptEnded(AttemptEnded{
 		Upstream: c.upstream.name, Client: c.caller.Name, Attempt: c.attempts, Took: took, Err: err,
 	})
-	c.gate.events.news(c.upstream, a.seat, n, err.Error)
+	c.gate.events.news(c.upstream.name, a.seat, n, err.Error)
 }
 
 // isCallers says whether an attempt failed by the request's own body.

@@ -13,6 +13,7 @@ type options struct {
 	upstream config.Upstream // of a Transport
 	base     http.RoundTripper
 	events   Events
+	store    store // in place of the one that the configuration names; nil: none
 }
 
 type (

@@ -145,5 +145,5 @@ func (p Permit) Done(o Outcome) {
 	case Overloaded:
 		v.outcome = breaker.Failed
 	}
-	p.gate.events.news(p.upstream, p.seat, d.finish(p.seat, p.grant, v), o.String)
+	p.gate.events.news(p.upstream.name, p.seat, d.finish(p.seat, p.grant, v), o.String)
 }

@@ -111,6 +111,12 @@ func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, 
 		d.closeStockLocked(now) // what was laid in knows nothing of this
 	}
 	n.changed = s.breaker.Report(now, g.ticket, o)
+	if s.account != nil {
+		s.fleetwide.outcome(o, n.changed)
+		if n.changed || !n.paused.IsZero() {
+			s.account.syncLocked(now, now) // everybody must hear of it
+		}
+	}
 	n.state, n.until = s.breaker.State(now), s.breaker.Until(now)
 	if !n.paused.IsZero() || n.changed && !n.until.IsZero() {
 		d.disperseLocked(now, s)

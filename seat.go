@@ -11,7 +11,10 @@ import (
 
 // seat is what a desk keeps of one credential of one upstream.
 type seat struct {
-	credential string // its name
+	upstream   string   // its name
+	credential string   // its name
+	account    *account // that keeps the book in step with other instances; nil: there are none
+	fleetwide  fleetwide
 	lane       uint64
 	book       *ledger.Book
 	breaker    *breaker.Breaker
@@ -108,6 +111,7 @@ func (d *desk) seatLocked(now time.Time, u *upstream, credential credentialKey) 
 	d.mu.lanes++
 	name := credential.String()
 	s := &seat{
+		upstream:   u.name,
 		credential: name,
 		lane:       d.mu.lanes,
 		book:       d.mu.ledger.Book(name, now),
@@ -115,6 +119,7 @@ func (d *desk) seatLocked(now time.Time, u *upstream, credential credentialKey) 
 		choice:     len(u.keys) > 1,
 	}
 	d.mu.seats[key] = s
+	d.accountLocked(now, s, credential.hash != 0)
 	return s
 }
 
@@ -128,6 +133,7 @@ func (d *desk) sweepLocked(now time.Time) {
 	for key, s := range d.mu.seats {
 		if s.unused(now) {
 			delete(d.mu.seats, key)
+			d.dismissLocked(s)
 		} else {
 			used[s.credential] = true
 		}

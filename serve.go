@@ -3,6 +3,7 @@ package headgate
 import (
 	"time"
 
+	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/ledger"
 	"github.com/headgate/headgate/internal/line"
 )
@@ -113,6 +114,16 @@ func (d *desk) takeAnyLocked(now time.Time, w *waiter) (grant, ledger.Wait, bool
 func (d *desk) takeLocked(now time.Time, w *waiter) (grant, ledger.Wait, bool) {
 	w.ask.Pressed = w.seat.pressed
 	w.ask.Modest = w.upstream.modest(w.entry.Priority, now.Sub(w.entry.Arrived))
+	if a := w.seat.account; a != nil {
+		w.ask.Class = classOf(now, w)
+		a.desk.enforceLocked(now, a)
+		if w.seat.breaker.State(now) == breaker.HalfOpen && !w.seat.mayProbe(now) {
+			if !w.seat.fleetwide.asks {
+				a.syncLocked(now, now)
+			}
+			return grant{}, ledger.Wait{}, false // whoever probes, everybody hears how it ends
+		}
+	}
 	if wait, ok := w.seat.book.Ready(now, &w.ask); !ok {
 		return grant{}, wait, false
 	}

@@ -11,7 +11,23 @@ import (
 
 // Status is how a gate stands at a moment.
 type Status struct {
-	Upstreams []UpstreamStatus `json:"upstreams"` // by name
+	Store     *StoreStatus     `json:"store,omitempty"` // that quotas are shared through; nil: they are not
+	Upstreams []UpstreamStatus `json:"upstreams"`       // by name
+}
+
+// StoreStatus is how an instance stands with the store.
+type StoreStatus struct {
+	Standing StoreStanding `json:"standing"`
+	OnLoss   string        `json:"on_store_loss"`
+	Instance string        `json:"instance"`        // this one: host and process
+	Error    string        `json:"error,omitempty"` // of the last sync, if that failed
+}
+
+// InstanceStatus is one of those who share a credential's limits.
+type InstanceStatus struct {
+	Instance string           `json:"instance"` // host and process
+	Self     bool             `json:"self,omitempty"`
+	Shares   map[string]int64 `json:"shares"` // what it holds of each limit, as configured here
 }
 
 // UpstreamStatus is how an upstream stands.
@@ -33,12 +49,13 @@ type LineStatus struct {
 
 // CredentialStatus is how a credential of an upstream stands.
 type CredentialStatus struct {
-	Credential  string        `json:"credential"` // a name, never the credential itself; "" if calls carry none
-	PausedUntil *time.Time    `json:"paused_until,omitempty"`
-	Breaker     string        `json:"breaker"` // closed, open or half-open
-	Waiting     int           `json:"waiting"`
-	InFlight    int           `json:"in_flight"`
-	Limits      []LimitStatus `json:"limits"`
+	Credential  string           `json:"credential"` // a name, never the credential itself; "" if calls carry none
+	PausedUntil *time.Time       `json:"paused_until,omitempty"`
+	Breaker     string           `json:"breaker"` // closed, open or half-open
+	Waiting     int              `json:"waiting"`
+	InFlight    int              `json:"in_flight"`
+	Limits      []LimitStatus    `json:"limits"`
+	Instances   []InstanceStatus `json:"instances,omitempty"` // that share them, this one included
 }
 
 // LimitStatus is how a limit stands.
@@ -47,12 +64,16 @@ type LimitStatus struct {
 	Scope    string  `json:"scope"` // credential, upstream or path:/prefix*
 	Used     int64   `json:"used"`  // at this moment, in flight included
 	Max      int64   `json:"max"`
-	SpreadMS float64 `json:"spread_ms"` // the arrival spread in force; 0 for concurrent limits
+	Share    *int64  `json:"share,omitempty"` // what this instance may take of max, if others share it
+	SpreadMS float64 `json:"spread_ms"`       // the arrival spread in force; 0 for concurrent limits
 }
 
 // Status returns how the gate stands.
 func (g *Gate) Status() Status {
 	var s Status
+	if g.fleet != nil {
+		s.Store = g.fleet.status()
+	}
 	for _, u := range *g.upstreams.Load() {
 		s.Upstreams = append(s.Upstreams, u.status())
 	}
@@ -105,8 +126,12 @@ func (s *seat) statusLocked(now time.Time) CredentialStatus {
 			Scope:    scopeText(l.Rule),
 			Used:     l.Used,
 			Max:      most,
+			Share:    l.Share,
 			SpreadMS: float64(l.Spread) / float64(time.Millisecond),
 		})
+	}
+	if s.account != nil {
+		c.Instances = s.account.instancesLocked()
 	}
 	return c
 }

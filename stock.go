@@ -111,7 +111,7 @@ func (d *desk) rushLocked(now time.Time, w *waiter) {
 		return
 	}
 	d.closeStockLocked(now)
-	if w.ask.Cost != nil || w.ask.Paths != 0 || w.upstream.ledgerOptions.Reserve > 0 || len(w.keys) != 1 || w.seat.breaker.State(now) != breaker.Closed {
+	if d.fleet != nil || w.ask.Cost != nil || w.ask.Paths != 0 || w.upstream.ledgerOptions.Reserve > 0 || len(w.keys) != 1 || w.seat.breaker.State(now) != breaker.Closed {
 		return
 	}
 	size := w.seat.roomFor(now)

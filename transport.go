@@ -21,7 +21,7 @@ func Transport(opts ...Option) http.RoundTripper {
 		panic("headgate: " + err.Error())
 	}
 	s := newShared(o)
-	s.adopt(u, defaults.Upstreams["default"], newDesk(), nil)
+	s.adopt(u, defaults.Upstreams["default"], newDesk("", nil), nil)
 	return &roundTripper{gate: s, name: u.name, fixed: u}
 }
 

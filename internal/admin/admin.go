@@ -90,9 +90,9 @@ func (a *Admin) Server() *http.Server {
 const indexText = `Headgate %s (%s)
 
 /healthz        200 while the process lives
-/readyz         200 while it takes calls, else 503
+/readyz         200 while it takes calls, else 503; a store that is lost stops it unless on_store_loss is share
 /metrics        Prometheus
-/api/v1/status  upstreams, lines, limits, pauses and breakers as JSON
+/api/v1/status  upstreams, lines, limits, pauses, breakers and instances as JSON
 `
 
 func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
@@ -105,10 +105,19 @@ func (a *Admin) healthz(w http.ResponseWriter, _ *http.Request) {
 
 func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	s, status := a.current(), http.StatusOK
-	if s != Ready {
+	said := s.String()
+	store := a.options.Status().Store
+	switch {
+	case s != Ready:
 		status = http.StatusServiceUnavailable
+	case store == nil || store.Standing == headgate.StoreUp:
+	case store.Standing == headgate.StoreLost && store.OnLoss == "share":
+		said += ", but the store is lost"
+	default: // calls wait, or are refused
+		status = http.StatusServiceUnavailable
+		said = "store " + string(store.Standing)
 	}
-	text(w, status, s.String()+"\n")
+	text(w, status, said+"\n")
 }
 
 // report is the answer of api/v1/status.
@@ -118,17 +127,20 @@ type report struct {
 	State     string                    `json:"state"`
 	Started   time.Time                 `json:"started"`
 	UptimeMS  int64                     `json:"uptime_ms"`
+	Store     *headgate.StoreStatus     `json:"store,omitempty"`
 	Upstreams []headgate.UpstreamStatus `json:"upstreams"`
 }
 
 func (a *Admin) status(w http.ResponseWriter, _ *http.Request) {
+	status := a.options.Status()
 	r := report{
 		Version:   a.options.Version,
 		Commit:    a.options.Commit,
 		State:     a.current().String(),
 		Started:   a.started.UTC().Truncate(time.Millisecond),
 		UptimeMS:  time.Since(a.started).Milliseconds(),
-		Upstreams: a.options.Status().Upstreams,
+		Store:     status.Store,
+		Upstreams: status.Upstreams,
 	}
 	if r.Upstreams == nil {
 		r.Upstreams = []headgate.UpstreamStatus{}

@@ -67,6 +67,7 @@ func keepFixed(inForce, next config.Config) (config.Config, []string) {
 	keep("admin", &next.Admin, inForce.Admin)
 	keep("state", &next.State, inForce.State)
 	keep("namespace", &next.Namespace, inForce.Namespace)
+	keep("on_store_loss", &next.OnStoreLoss, inForce.OnStoreLoss)
 	keep("jobs", &next.Jobs, inForce.Jobs)
 	keep("log.format", &next.Log.Format, inForce.Log.Format)
 	// A certificate may be renewed and moved; a listener has TLS or has not.

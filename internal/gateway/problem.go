@@ -46,6 +46,7 @@ var problems = []struct {
 	{headgate.ErrClosed, http.StatusServiceUnavailable, "shutting-down", "Shutting down"},
 	{headgate.ErrLineFull, http.StatusTooManyRequests, "line-full", "Waiting line full"},
 	{headgate.ErrBreakerOpen, http.StatusServiceUnavailable, "breaker-open", "Circuit breaker open"},
+	{headgate.ErrStoreLost, http.StatusServiceUnavailable, "store-lost", "Store of the quotas lost"},
 	{headgate.ErrDeadline, http.StatusGatewayTimeout, "deadline", "Deadline out of reach"},
 	{errAny, http.StatusBadGateway, "unreachable", "Upstream unreachable"},
 }

@@ -14,7 +14,9 @@ var (
 		"Share of a limit in use now; of the credential that uses most of it.", "upstream", "limit")
 	breakerState = gaugeDesc("headgate_breaker_state",
 		"0 closed, 1 half-open, 2 open; of the credential that is worst off.", "upstream")
-	paused = gaugeDesc("headgate_paused", "1 while a credential of the upstream is paused, else 0.", "upstream")
+	paused    = gaugeDesc("headgate_paused", "1 while a credential of the upstream is paused, else 0.", "upstream")
+	storeUp   = gaugeDesc("headgate_store_up", "1 while the store that quotas are shared through answers, else 0.")
+	instances = gaugeDesc("headgate_instances", "Instances that share the limits of the upstream, of the credential that most do.", "upstream")
 )
 
 func gaugeDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -33,6 +35,8 @@ func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- limitUsage
 	ch <- breakerState
 	ch <- paused
+	ch <- storeUp
+	ch <- instances
 }
 
 func (g gauges) Collect(ch chan<- prometheus.Metric) {
@@ -40,11 +44,20 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	now := time.Now()
-	for _, u := range g.status().Upstreams {
-		worst, isPaused := 0.0, 0.0
+	status := g.status()
+	if s := status.Store; s != nil {
+		up := 0.0
+		if s.Standing == headgate.StoreUp {
+			up = 1
+		}
+		tell(storeUp, up)
+	}
+	for _, u := range status.Upstreams {
+		worst, isPaused, sharing := 0.0, 0.0, 0
 		usage := map[string]float64{}
 		for _, b := range u.Credentials {
 			worst = max(worst, breakerValue(b.Breaker))
+			sharing = max(sharing, len(b.Instances))
 			if b.PausedUntil != nil && b.PausedUntil.After(now) {
 				isPaused = 1
 			}
@@ -59,6 +72,9 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		tell(lineLength, float64(u.Line.Length), u.Name)
 		tell(breakerState, worst, u.Name)
 		tell(paused, isPaused, u.Name)
+		if status.Store != nil {
+			tell(instances, float64(sharing), u.Name)
+		}
 		for limit, used := range usage {
 			tell(limitUsage, used, u.Name, limit)
 		}

@@ -55,13 +55,15 @@ func (l *Log) SetLevel(level string) error {
 	return nil
 }
 
-// Events returns the events that make log lines: retries (info), pauses (warn)
-// and breakers (warn as one opens, info otherwise).
+// Events returns the events that make log lines: retries (info), pauses (warn),
+// breakers (warn as one opens, info otherwise) and the store (error as it is
+// lost, info as it is reached).
 func (l *Log) Events() headgate.Events {
 	return headgate.Events{
 		Retried:        l.retried,
 		Paused:         l.paused,
 		BreakerChanged: l.breakerChanged,
+		StoreChanged:   l.storeChanged,
 	}
 }
 
@@ -99,6 +101,30 @@ func (l *Log) breakerChanged(e headgate.BreakerChanged) {
 	}
 	attrs = append(attrs, slog.String("reason", clip(e.Reason)))
 	l.LogAttrs(context.Background(), level, "breaker", attrs...)
+}
+
+// whatThen says what each on_store_loss means to those who read the log.
+var whatThen = map[string]string{
+	"share": "once leases have ended each instance goes on with limit / instances last alive",
+	"wait":  "once leases have ended calls wait until it is back",
+	"fail":  "once leases have ended calls are refused until it is back",
+}
+
+func (l *Log) storeChanged(e headgate.StoreChanged) {
+	switch {
+	case e.Standing == headgate.StoreUp && e.First:
+		l.LogAttrs(context.Background(), slog.LevelInfo, "store reached")
+	case e.Standing == headgate.StoreUp:
+		l.LogAttrs(context.Background(), slog.LevelInfo, "store is back")
+	case e.Standing == headgate.StoreConnecting:
+		l.LogAttrs(context.Background(), slog.LevelError, "store not reached; calls wait until it is",
+			slog.String("error", clip(e.Err.Error())))
+	default:
+		l.LogAttrs(context.Background(), slog.LevelError, "store lost",
+			slog.String("on_store_loss", e.Policy),
+			slog.String("then", whatThen[e.Policy]),
+			slog.String("error", clip(e.Err.Error())))
+	}
 }
 
 func durationsAsText(_ []string, a slog.Attr) slog.Attr {

@@ -22,6 +22,7 @@ type Metrics struct {
 	attempts *series[attemptLabels, prometheus.Counter]
 	waits    *series[string, prometheus.Observer] // by upstream
 	delays   *series[string, prometheus.Observer] // by upstream
+	syncs    prometheus.Observer
 }
 
 type callLabels struct{ upstream, client, outcome string }
@@ -48,8 +49,9 @@ func NewMetrics(version, commit string) *Metrics {
 		Name: "headgate_attempts_total",
 		Help: "Attempts that ended, by what the answer was read as and by its status; both are none if there was no answer.",
 	}, []string{"upstream", "reading", "code"})
-	waits := secondsVec("headgate_line_wait_seconds", "Time an attempt stood in line before its permit.")
-	delays := secondsVec("headgate_retry_delay_seconds", "Time chosen between an attempt and the next one of the same call.")
+	waits := secondsVec("headgate_line_wait_seconds", "Time an attempt stood in line before its permit.", "upstream")
+	delays := secondsVec("headgate_retry_delay_seconds", "Time chosen between an attempt and the next one of the same call.", "upstream")
+	store := secondsVec("headgate_store_seconds", "Time the store took to answer, or to fail.", "op")
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "headgate_build_info",
 		Help: "Always 1; the labels say which build runs.",
@@ -70,8 +72,9 @@ func NewMetrics(version, commit string) *Metrics {
 			func(k attemptLabels) attemptLabels { k.status = -1; return k }),
 		waits:  newSeries(func(u string) prometheus.Observer { return waits.WithLabelValues(u) }, toOther),
 		delays: newSeries(func(u string) prometheus.Observer { return delays.WithLabelValues(u) }, toOther),
+		syncs:  store.WithLabelValues("sync"),
 	}
-	m.registry.MustRegister(calls, attempts, waits, delays, build,
+	m.registry.MustRegister(calls, attempts, waits, delays, store, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -99,13 +102,14 @@ func (m *Metrics) Events() headgate.Events {
 		},
 		Waited:  func(e headgate.Waited) { m.waits.get(e.Upstream).Observe(e.Took.Seconds()) },
 		Retried: func(e headgate.Retried) { m.delays.get(e.Upstream).Observe(e.Delay.Seconds()) },
+		Synced:  func(e headgate.Synced) { m.syncs.Observe(e.Took.Seconds()) },
 	}
 }
 
-// secondsVec is a histogram by upstream, classic and native at once: which of
+// secondsVec is a histogram by one label, classic and native at once: which of
 // the two is kept is up to the Prometheus that scrapes. Buckets go from the
 // least wait that matters to the largest backoff.
-func secondsVec(name, help string) *prometheus.HistogramVec {
+func secondsVec(name, help, label string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:                            name,
 		Help:                            help,
@@ -113,7 +117,7 @@ func secondsVec(name, help string) *prometheus.HistogramVec {
 		NativeHistogramBucketFactor:     1.1,
 		NativeHistogramMaxBucketNumber:  160,
 		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"upstream"})
+	}, []string{label})
 }
 
 // reading is the label of a class. Without an answer nothing was read, which
