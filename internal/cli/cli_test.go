@@ -98,6 +98,11 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"mock", "--errors", "20"}, "headgate: --errors \"20\": want a percentage such as \"20%\", from 0% to 100%; did you mean \"20%\"?\nsee headgate mock --help\n"},
 		{[]string{"mock", "--retry-after", "soon"}, "headgate: unknown form of retry-after \"soon\"; want one of none, seconds, date, ms, ratelimit, draft6, x\nsee headgate mock --help\n"},
 		{[]string{"demo", "--duration", "1s"}, "headgate: --duration 1s: want 2s to 1h\nsee headgate demo --help\n"},
+		{[]string{"demo", "--instances", "41"}, "headgate: --instances 41: want 1 to 40, which is how many callers there are\nsee headgate demo --help\n"},
+		{[]string{"demo", "--instances", "0"}, "headgate: --instances 0: want 1 to 40, which is how many callers there are\nsee headgate demo --help\n"},
+		{[]string{"demo", "--state", "redis://cache"}, "headgate: --state is what instances share: give --instances too\nsee headgate demo --help\n"},
+		{[]string{"demo", "--instances", "2", "--state", "memory"}, "headgate: --state \"memory\": want the address of a Redis, such as redis://localhost:6379\nsee headgate demo --help\n"},
+		{[]string{"demo", "--instances", "2", "--state", "redis://:hush@r/x"}, "headgate: --state \"redis://***@r/x\": want the number of a database at the end, such as \"/0\", or nothing\nsee headgate demo --help\n"},
 		{[]string{"demo", "--limit", "many"}, "headgate: --limit \"many\": want \"50/1m\", \"50/1m fixed\", \"10/1s burst 20\", \"tokens:200000/1m\" or \"concurrent:32\"\nsee headgate demo --help\n"},
 		{[]string{"explain", "--dialect", "genric"}, "headgate: --dialect \"genric\": unknown dialect; did you mean generic?\nsee headgate explain --help\n"},
 		{[]string{"explain", "--dialect", "openai"}, "headgate: --dialect \"openai\": unknown dialect; want one of auto, generic, ietf\nsee headgate explain --help\n"},
@@ -199,7 +204,7 @@ func TestFlagsOverAFileAreChecked(t *testing.T) {
 
 func TestCheckSaysWhatTheFlagsPutOverAFile(t *testing.T) {
 	t.Setenv("HEADGATE_TEST_KEY", "hush-hush")
-	status, stdout, stderr := run(t, "", "check", "-c", "testdata/good.yaml",
+	status, stdout, stderr := run(t, "", "check", "-c", "testdata/good.yaml", "--offline",
 		"--state", "redis://:hush-hush@cache/1", "--namespace", "prod", "--on-store-loss", "wait")
 	if want := "state: redis://***@cache:6379/1\nnamespace: prod\non_store_loss: wait\n"; status != 0 || !strings.Contains(stdout, want) {
 		t.Errorf("check = %d %s\n%s\nwant 0 and\n%s", status, stderr, stdout, want)
@@ -210,7 +215,7 @@ func TestCheckSaysWhatTheFlagsPutOverAFile(t *testing.T) {
 	if strings.Contains(stdout+stderr, "hush-hush") {
 		t.Errorf("the secret is printed:\n%s%s", stdout, stderr)
 	}
-	status, stdout, stderr = run(t, "", "check", "-c", "testdata/good.yaml", "--state", "redis://:${env:HEADGATE_TEST_KEY}@cache")
+	status, stdout, stderr = run(t, "", "check", "-c", "testdata/good.yaml", "--offline", "--state", "redis://:${env:HEADGATE_TEST_KEY}@cache")
 	if status != 0 || !strings.Contains(stdout, "state: \"***\"\n") || strings.Contains(stdout+stderr, "hush-hush") {
 		t.Errorf("check of a state with an expansion = %d\n%s%s\nwant 0 and the state hidden", status, stdout, stderr)
 	}

@@ -3,9 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
+	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,14 +13,13 @@ import (
 	"golang.org/x/term"
 
 	"github.com/headgate/headgate/config"
-	"github.com/headgate/headgate/internal/daemon"
 	"github.com/headgate/headgate/internal/limit"
 	"github.com/headgate/headgate/internal/mock"
 )
 
 const (
 	demoClients = 4 // each with connections of its own, as processes have
-	demoCallers = 10
+	demoCallers = 40
 	demoGreed   = 3 // times the quota is what they want together
 	demoLatency = 30 * time.Millisecond
 	demoJitter  = 20 * time.Millisecond
@@ -28,12 +27,13 @@ const (
 
 func newDemo(w World) *cobra.Command {
 	var (
-		duration time.Duration
-		limited  string
-		asJSON   bool
+		duration       time.Duration
+		limited, state string
+		instances      int
+		asJSON         bool
 	)
 	cmd := &cobra.Command{
-		Use:   "demo [--duration D] [--limit L] [--json]",
+		Use:   "demo [--duration D] [--limit L] [--instances N [--state S]] [--json]",
 		Short: "See it work: a rate-limited API, a greedy fleet, with the gate and without",
 		Long: `Demo runs an API with a quota and a fleet of 4 × 10 callers who want three times
 as much, all in this process and on loopback. For the first half of the time the
@@ -42,9 +42,14 @@ backoff, at most 5 attempts. For the second half the same callers go through it,
 and none has a line of retry code. What the API counted of both is set side by
 side at the end.
 
+With --instances the callers are shared out among so many gates, which share the
+quota through a Redis: one that demo starts and stops, if redis-server or
+valkey-server is installed, or the one that --state names. What each of them got
+is set below.
+
 Halves of whole windows compare best, as the default's are: a half that ends
 within a window favours whoever spends the quota first.`,
-		Example: "  headgate demo\n  headgate demo --duration 20s --limit 100/5s --json",
+		Example: "  headgate demo\n  headgate demo --instances 4\n  headgate demo --duration 20s --limit 100/5s --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := limit.Parse(limited)
 			if err != nil {
@@ -53,53 +58,96 @@ within a window favours whoever spends the quota first.`,
 			if duration < 2*time.Second || duration > time.Hour {
 				return misused(cmd, "--duration %v: want 2s to 1h", duration)
 			}
-			return runDemo(w, newDemoRun(l, duration/2), asJSON)
+			d := newDemoRun(l, duration/2)
+			if d.instances, err = readInstances(cmd, instances, state); err != nil {
+				return err
+			}
+			return runDemo(w, d, asJSON)
 		},
 	}
 	f := cmd.Flags()
 	f.DurationVar(&duration, "duration", 40*time.Second, "`DURATION` of both halves together")
 	f.StringVarP(&limited, "limit", "l", "50/10s", "`LIMIT` of the API")
+	f.IntVar(&instances, "instances", 0, "`NUMBER` of gates that share the quota through a Redis (default one gate, and none)")
+	f.StringVar(&state, "state", "", "`ADDRESS` of a Redis that runs, such as redis://localhost:6379, in place of one that demo starts")
 	f.BoolVar(&asJSON, "json", false, "print the table as JSON")
 	return cmd
 }
 
-func runDemo(w World, d *demoRun, asJSON bool) error {
-	signals, stop := w.Signals(stopSignals...)
-	defer stop()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+// readInstances reads --instances and --state.
+func readInstances(cmd *cobra.Command, count int, state string) (d demoInstances, err error) {
+	switch {
+	case cmd.Flags().Changed("instances") && (count < 1 || count > demoCallers):
+		return d, misused(cmd, "--instances %d: want 1 to %d, which is how many callers there are", count, demoCallers)
+	case count == 0 && state != "":
+		return d, misused(cmd, "--state is what instances share: give --instances too")
+	}
+	if err := setOver(cmd, []setting{{"state", state}}, &d.config); err != nil {
+		return d, err
+	}
+	if at, err := d.config.Store(); err == nil && at.Kind == config.Memory && state != "" {
+		return d, misused(cmd, "--state %q: want the address of a Redis, such as redis://localhost:6379", state)
+	}
+	d.count = count
+	return d, nil
+}
 
+func runDemo(w World, d *demoRun, asJSON bool) error {
+	ctx, done := untilStopped(w)
+	defer done()
+	closing, err := d.instances.open(ctx, w.Err)
+	if err != nil {
+		return err
+	}
+	err = watchDemo(ctx, w.Err, d)
+	if err := errors.Join(err, closing()); err != nil {
+		return err
+	}
+	return d.print(w.Out, asJSON)
+}
+
+// untilStopped returns a context that ends with the first of stopSignals, and
+// what must be called in the end.
+func untilStopped(w World) (ctx context.Context, done func()) {
+	signals, stop := w.Signals(stopSignals...)
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watching.Wait()
+		stop()
+	}
+}
+
+// watchDemo runs d, and shows on w how it goes.
+func watchDemo(ctx context.Context, w io.Writer, d *demoRun) error {
 	var runErr, drawErr error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		runErr = d.run(ctx)
 	}()
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-ended:
-		}
-	})
-	if f, ok := w.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		drawErr = drawDemo(f, d, ended)
 	} else {
-		narrateDemo(w.Err, d, ended)
+		narrateDemo(w, d, ended)
 	}
 	<-ended
-	watching.Wait()
-	if err := errors.Join(runErr, drawErr); err != nil {
-		return err
-	}
-	return d.print(w.Out, asJSON)
+	return errors.Join(runErr, drawErr)
 }
 
 // demoRun is the two halves of a demo, one after the other.
 type demoRun struct {
-	limit  limit.Limit
-	length time.Duration // of a half
+	limit     limit.Limit
+	length    time.Duration // of a half
+	instances demoInstances
 
 	mu struct {
 		sync.Mutex
@@ -136,16 +184,19 @@ func (d *demoRun) half(ctx context.Context, through bool) error {
 	if err != nil {
 		return err
 	}
-	target := "http://" + api.addr.String()
-	closeGate := func() error { return nil }
+	urls := []string{"http://" + api.addr.String()}
+	closeGates := func() error { return nil }
 	if through {
-		gate, closing, err := openDemoGate(target, d.limit)
+		gates, err := d.instances.gates(urls[0], config.Limit{Limit: d.limit.String()})
 		if err != nil {
 			return errors.Join(err, api.close())
 		}
-		target, closeGate = "http://"+gate.String(), closing
+		urls, closeGates = gates.urls, gates.close
 	}
-	h := &demoHalf{through: through, upstream: upstream, fleet: newFleet(target, thinkFor(d.limit), !through), began: time.Now()}
+	if n := d.instances.clients(); len(urls) < n { // then there is one
+		urls = slices.Repeat(urls, n)
+	}
+	h := &demoHalf{through: through, upstream: upstream, fleet: newFleet(urls, thinkFor(d.limit), !through), began: time.Now()}
 	d.mu.Lock()
 	d.mu.halves = append(d.mu.halves, h)
 	d.mu.Unlock()
@@ -154,38 +205,7 @@ func (d *demoRun) half(ctx context.Context, through bool) error {
 	defer cancel()
 	h.fleet.run(ctx)
 	h.end()
-	return errors.Join(closeGate(), api.close())
-}
-
-// openDemoGate runs the gateway as serve does, in front of one upstream.
-func openDemoGate(upstream string, l limit.Limit) (net.Addr, func() error, error) {
-	addr := make(chan net.Addr, 1)
-	ended := make(chan error, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		ended <- daemon.Run(ctx, daemon.Options{
-			Load: func() (config.Config, error) {
-				c := config.Config{
-					Listen: "127.0.0.1:0",
-					Admin:  "off",
-					Upstreams: map[string]config.Upstream{
-						defaultUpstream: {URL: upstream, Limits: []config.Limit{{Limit: l.String()}}},
-					},
-				}
-				return c, c.Validate()
-			},
-			RootMount: true,
-			Grace:     time.Second,
-			Listening: func(_ string, a net.Addr) { addr <- a },
-		})
-	}()
-	select {
-	case a := <-addr:
-		return a, func() error { cancel(); return <-ended }, nil
-	case err := <-ended:
-		cancel()
-		return nil, nil, fmt.Errorf("open the gate: %w", err)
-	}
+	return errors.Join(closeGates(), api.close())
 }
 
 // thinkFor is how long a caller thinks between two calls, on average, so that
@@ -196,7 +216,7 @@ func thinkFor(l limit.Limit) time.Duration {
 		return least
 	}
 	perSecond := float64(l.N) / l.Window.Seconds()
-	think := time.Duration(demoClients * demoCallers / (demoGreed * perSecond) * float64(time.Second))
+	think := time.Duration(demoCallers / (demoGreed * perSecond) * float64(time.Second))
 	return min(max(think, least), most)
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func TestFleetStormsAroundTheGateAndNotThroughIt(t *testing.T) {
 	for i, through := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			upstream := mock.New(mock.Config{Limits: []limit.Limit{l}, Latency: demoLatency, Jitter: demoJitter})
-			f := newFleet("http://upstream", thinkFor(l), !through)
+			f := newFleet(slices.Repeat([]string{"http://upstream"}, demoClients), thinkFor(l), !through)
 			var rt = upstream.RoundTripper()
 			if through {
 				rt = headgate.Transport(headgate.Limit("50/10s"), headgate.Base(rt))
@@ -64,8 +65,8 @@ func TestFleetStormsAroundTheGateAndNotThroughIt(t *testing.T) {
 func TestCallersGiveUpAfterFiveTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		f := &fleet{url: "http://upstream", retries: true}
-		client := &http.Client{Transport: answers(func() int { attempts++; return 429 })}
+		f := &fleet{retries: true}
+		client := demoClient{Client: &http.Client{Transport: answers(func() int { attempts++; return 429 })}, url: "http://upstream"}
 		start := time.Now()
 		if f.call(t.Context(), client) {
 			t.Error("call = true, want it lost")

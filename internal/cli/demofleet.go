@@ -20,10 +20,9 @@ const (
 // fleet is callers who each want one answer after the other: a closed loop
 // with time to think in between.
 type fleet struct {
-	url     string
 	think   time.Duration // on average
 	retries bool          // callers retry by themselves
-	clients []*http.Client
+	clients []demoClient
 
 	mu struct {
 		sync.Mutex
@@ -36,6 +35,14 @@ type fleetCounts struct {
 	wanted, answered, lost int
 	retries                int             // attempts of a call after its first
 	took                   []time.Duration // of those answered
+	by                     []int           // those answered, of each client
+}
+
+// demoClient is callers with connections of their own, as a process has.
+type demoClient struct {
+	*http.Client
+	url     string
+	callers int
 }
 
 // unfinished is the calls that wait or are being tried; at the end, those that
@@ -51,11 +58,18 @@ func (c fleetCounts) quantile(q float64) (time.Duration, bool) {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)], true
 }
 
-func newFleet(url string, think time.Duration, retries bool) *fleet {
-	f := &fleet{url: url, think: think, retries: retries}
-	for range demoClients {
-		f.clients = append(f.clients, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: demoCallers}})
+// newFleet returns a fleet with a client for each URL, who share the callers.
+func newFleet(urls []string, think time.Duration, retries bool) *fleet {
+	f := &fleet{think: think, retries: retries}
+	for i, url := range urls {
+		callers := demoCallers*(i+1)/len(urls) - demoCallers*i/len(urls)
+		f.clients = append(f.clients, demoClient{
+			Client:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}},
+			url:     url,
+			callers: callers,
+		})
 	}
+	f.mu.by = make([]int, len(urls))
 	return f
 }
 
@@ -64,9 +78,9 @@ func newFleet(url string, think time.Duration, retries bool) *fleet {
 func (f *fleet) run(ctx context.Context) {
 	var callers sync.WaitGroup
 	for i, client := range f.clients {
-		for j := range demoCallers {
+		for j := range client.callers {
 			r := rand.New(rand.NewPCG(uint64(i), uint64(j)))
-			callers.Go(func() { f.caller(ctx, client, r) })
+			callers.Go(func() { f.caller(ctx, i, r) })
 		}
 	}
 	callers.Wait()
@@ -79,21 +93,23 @@ func (f *fleet) counts() fleetCounts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.mu.fleetCounts
-	c.took = slices.Clone(c.took)
+	c.took, c.by = slices.Clone(c.took), slices.Clone(c.by)
 	return c
 }
 
-func (f *fleet) caller(ctx context.Context, client *http.Client, r *rand.Rand) {
+// caller is one caller of a client.
+func (f *fleet) caller(ctx context.Context, client int, r *rand.Rand) {
 	for pause(ctx, min(time.Duration(r.ExpFloat64()*float64(f.think)), 3*f.think)) {
 		f.count(func(c *fleetCounts) { c.wanted++ })
 		start := time.Now()
-		ok := f.call(ctx, client)
+		ok := f.call(ctx, f.clients[client])
 		if ctx.Err() != nil {
 			return
 		}
 		f.count(func(c *fleetCounts) {
 			if ok {
 				c.answered++
+				c.by[client]++
 				c.took = append(c.took, time.Since(start))
 			} else {
 				c.lost++
@@ -103,7 +119,7 @@ func (f *fleet) caller(ctx context.Context, client *http.Client, r *rand.Rand) {
 }
 
 // call makes one call, with the retries that its caller knows of.
-func (f *fleet) call(ctx context.Context, client *http.Client) bool {
+func (f *fleet) call(ctx context.Context, client demoClient) bool {
 	for try, wait := 1, retryFirst; ; try, wait = try+1, 2*wait {
 		ok := f.attempt(ctx, client)
 		if ok || !f.retries || try == retryTries || !pause(ctx, wait) {
@@ -113,8 +129,8 @@ func (f *fleet) call(ctx context.Context, client *http.Client) bool {
 	}
 }
 
-func (f *fleet) attempt(ctx context.Context, client *http.Client) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/v1/items", nil)
+func (f *fleet) attempt(ctx context.Context, client demoClient) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, client.url+"/v1/items", nil)
 	if err != nil {
 		return false
 	}

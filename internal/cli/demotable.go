@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -22,6 +23,15 @@ type demoResult struct {
 	Usage              float64  `json:"usage"` // of the quota, 0 to 1
 	P50MS              *int64   `json:"p50_ms"`
 	P99MS              *int64   `json:"p99_ms"`
+
+	Instances []demoShare `json:"instances,omitempty"` // through the gate, if there are several
+	MaxMin    *float64    `json:"max_min,omitempty"`   // the most calls of an instance ÷ the least
+}
+
+// demoShare is what the callers got through one instance.
+type demoShare struct {
+	Calls int     `json:"calls"` // answered
+	Share float64 `json:"share"` // of those of all instances, 0 to 1
 }
 
 func (v demoView) result() *demoResult {
@@ -47,11 +57,29 @@ func (v demoView) result() *demoResult {
 	return r
 }
 
+// divide says how the calls were shared out among instances.
+func (r *demoResult) divide(by []int) {
+	for _, calls := range by {
+		s := demoShare{Calls: calls}
+		if r.Answered > 0 {
+			s.Share = float64(calls) / float64(r.Answered)
+		}
+		r.Instances = append(r.Instances, s)
+	}
+	if least := slices.Min(by); least > 0 {
+		ratio := float64(slices.Max(by)) / float64(least)
+		r.MaxMin = &ratio
+	}
+}
+
 // print writes the halves side by side. One that never began is null in JSON.
 func (d *demoRun) print(w io.Writer, asJSON bool) error {
 	var both [2]*demoResult
 	for i, v := range d.views() {
 		both[i] = v.result()
+		if i == 1 && d.instances.count > 0 {
+			both[i].divide(v.calls.by)
+		}
 	}
 	if asJSON {
 		return json.NewEncoder(w).Encode(struct {
@@ -98,6 +126,23 @@ func printDemoTable(w io.Writer, limit string, both [2]*demoResult) error {
 		}
 		fmt.Fprintln(t)
 	}
+	if err := t.Flush(); err != nil || both[1] == nil || both[1].Instances == nil {
+		return err
+	}
+	return printDemoShares(w, both[1])
+}
+
+func printDemoShares(w io.Writer, r *demoResult) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\ninstance\tcalls\tshare\t\n")
+	for i, s := range r.Instances {
+		fmt.Fprintf(t, "%d\t%d\t%.1f %%\t\n", i+1, s.Calls, 100*s.Share)
+	}
+	ratio := "–"
+	if r.MaxMin != nil {
+		ratio = fmt.Sprintf("%.2f", *r.MaxMin)
+	}
+	fmt.Fprintf(t, "max/min\t%s\t\n", ratio)
 	return t.Flush()
 }
 

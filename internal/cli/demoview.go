@@ -118,7 +118,7 @@ func newDemoPainter(r *lipgloss.Renderer, d *demoRun) demoPainter {
 func (p demoPainter) frame(views []demoView) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "An API with a quota of %s, and %d callers who want %d times that. Ctrl-C ends it.\n\n",
-		p.limit, demoClients*demoCallers, demoGreed)
+		p.limit, demoCallers, demoGreed)
 	for _, v := range views {
 		p.draw(&b, v)
 	}

@@ -64,19 +64,25 @@ func loadUnder(cmd *cobra.Command, settings []setting, file string) (config.Conf
 	if err != nil {
 		return c, err
 	}
-	wrong := func(err error) error {
-		return &usageError{cmd, fmt.Errorf("with the flags given: %w", inWordsOfFlags(err))}
+	if err := setOver(cmd, settings, &c); err != nil {
+		return c, &usageError{cmd, fmt.Errorf("with the flags given: %w", err)}
 	}
+	return c, nil
+}
+
+// setOver puts settings over a configuration that is valid without. Errors are
+// wrong usage of cmd.
+func setOver(cmd *cobra.Command, settings []setting, c *config.Config) error {
 	for _, s := range settings {
 		if s.text == "" {
 			continue
 		}
 		if err := c.Set(s.path, s.text); err != nil {
-			return c, wrong(err)
+			return &usageError{cmd, inWordsOfFlags(err)}
 		}
 	}
 	if err := c.Validate(); err != nil {
-		return c, wrong(err)
+		return &usageError{cmd, inWordsOfFlags(err)}
 	}
-	return c, nil
+	return nil
 }
