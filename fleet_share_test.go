@@ -49,6 +49,7 @@ func TestQuietInstancesLeaveTheirShareToBusyOnes(t *testing.T) {
 		st := newSharedStore()
 		gates := openFleetOf(t, 4, st, up, config.Upstream{Limits: []config.Limit{{Limit: "50/1s"}}})
 		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
 		var worst time.Duration
 		var wg sync.WaitGroup
 		for _, g := range gates[1:] {
@@ -61,7 +62,9 @@ func TestQuietInstancesLeaveTheirShareToBusyOnes(t *testing.T) {
 						return
 					}
 					resp.Body.Close()
+					mu.Lock()
 					worst = max(worst, time.Since(start))
+					mu.Unlock()
 				}
 			})
 		}
@@ -320,11 +323,13 @@ func TestBreakersCountTheOutcomesOfAllInstances(t *testing.T) {
 		time.Sleep(2 * lease.Beat)
 		for i, g := range gates {
 			for _, d := range g.desks {
+				d.mu.Lock()
 				for _, s := range d.mu.seats {
 					if got := s.breaker.State(time.Now()); got != breaker.Open {
 						t.Errorf("gate %d: breaker is %v, want open", i, got)
 					}
 				}
+				d.mu.Unlock()
 			}
 		}
 		closeAll(gates)

@@ -103,6 +103,15 @@ type storeOption struct{ store }
 
 func (s storeOption) apply(o *options) { o.store = s.store }
 
+// synced returns how often it was asked since the last time.
+func (s *sharedStore) synced() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.syncs
+	s.syncs = 0
+	return n
+}
+
 // cutOff keeps a gate from the store.
 func (s *sharedStore) cutOff(gate int, cut bool) {
 	s.mu.Lock()
@@ -170,7 +179,7 @@ func TestFleetUsesTheQuotaWithoutRefusals(t *testing.T) {
 				if test.lose > 0 {
 					time.AfterFunc(5*time.Second, func() { st.lose(test.lose) })
 				}
-				st.syncs = 0
+				st.synced()
 				got := saturateAll(t, gates, test.callers, test.span)
 				if up.refused > 0 {
 					t.Errorf("%d attempts were refused, want none", up.refused)
@@ -186,7 +195,7 @@ func TestFleetUsesTheQuotaWithoutRefusals(t *testing.T) {
 				}
 				usage := up.usage(l, test.span)
 				fair := float64(slices.Max(calls)) / float64(slices.Min(calls))
-				t.Logf("usage %.2f %%, calls %v, %.3f syncs per call", 100*usage, calls, float64(st.syncs)/float64(len(up.accepted)))
+				t.Logf("usage %.2f %%, calls %v, %.3f syncs per call", 100*usage, calls, float64(st.synced())/float64(len(up.accepted)))
 				if usage < test.usage {
 					t.Errorf("usage %.2f %%, want at least %.2f %%", 100*usage, 100*test.usage)
 				}

@@ -61,7 +61,7 @@ const MaxPathRules = 64
 type Options struct {
 	Strict  bool    // an attempt counts until it was answered, whatever the spread
 	Reserve float64 // share of every limit that is kept for urgent calls
-	Shared  bool    // other instances use the limits too: nothing may be used of one before Part.Set
+	Shared  bool    // other instances use the limits too: nothing may be used of one before Parts.Set
 }
 
 // Ledger keeps the books of one quota. It is safe for use by one goroutine at

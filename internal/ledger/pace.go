@@ -48,6 +48,13 @@ func (p *pace) unpassed(now, at time.Time, w int64, l *limit.Limit) {
 	p.credit = min(p.credit+gap, l.Window)
 }
 
+// scale shortens the gap that is running, because more may pass since.
+func (p *pace) scale(by float64) {
+	if gap := p.next.Sub(p.last); by < 1 && gap > 0 {
+		p.next = p.last.Add(time.Duration(float64(gap) * by))
+	}
+}
+
 // earliest returns a moment before which an attempt cannot pass that has ahead
 // others in front of it, each of a weight of 1 or more.
 func (p *pace) earliest(now time.Time, ahead int, l *limit.Limit) time.Time {

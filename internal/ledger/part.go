@@ -15,6 +15,7 @@ type share struct {
 
 // resize puts the part in force.
 func (t *tally) resize() {
+	before := max(t.limit.N, 1)
 	t.limit = t.rule.Limit
 	if !t.shared {
 		t.meter.Resize(t.rule.Limit, t.rule.Limit.Capacity())
@@ -24,6 +25,7 @@ func (t *tally) resize() {
 	t.share.hold, t.share.target = min(t.share.hold, n), min(t.share.target, n)
 	t.meter.Resize(t.rule.Limit, t.held())
 	t.limit = partOf(t.rule.Limit, t.share.target)
+	t.pace.scale(float64(before) / float64(t.limit.N))
 }
 
 // held returns the part that the meter has: 1 at least, of which nothing may be
@@ -49,20 +51,21 @@ func partOf(l limit.Limit, n int64) limit.Limit {
 // forecast returns a moment before which an attempt of weight w cannot start
 // that has ahead others like it in front of it.
 func (t *tally) forecast(now time.Time, w int64, ahead int, pressed time.Time) time.Time {
-	l := t.limit
+	l, pace := t.limit, t.pace
 	if t.shared {
 		if l.Kind == limit.Bucket {
 			return now // parts and their tokens come and go
 		}
 		// As if all were there that can be had: who needs more gets it once.
 		n := max(t.share.most, t.share.hold, min(w, t.rule.Limit.Capacity()), 1)
+		pace.scale(float64(l.N) / float64(n))
 		l = partOf(t.rule.Limit, n)
 		t.meter.Used(now) // windows that have ended are paid for by the part that is held
 		t.meter.Resize(t.rule.Limit, n)
 		defer t.meter.Resize(t.rule.Limit, t.held())
 	}
 	at := t.meter.Forecast(now, w+int64(ahead))
-	return later(at, t.paced(now, pressed, t.pace.earliest(now, ahead, &l)))
+	return later(at, t.paced(now, pressed, pace.earliest(now, ahead, &l)))
 }
 
 // Parts are the limits of which an instance's parts are told together: those of

@@ -151,6 +151,10 @@ func TestForecastLooksAtTheMostThatMayBeHeld(t *testing.T) {
 				t.Errorf("%s: %d ahead: in %v, want %v", text, ahead, got, want)
 			}
 		}
+		heavy := Ask{Cost: Cost{limit.Requests: 8}} // gets what it needs once
+		if got := b.Forecast(t0, &heavy, 0).At; !got.Equal(t0) {
+			t.Errorf("%s: 8 of a most of 6: in %v, want now", text, got.Sub(t0))
+		}
 		mustGrant(t, b, t0, Ask{}, 2) // the part in force is what it was
 		wantUnknown(t, b, t0, Ask{}, text)
 	}
@@ -347,6 +351,15 @@ func TestConfigureKeepsShares(t *testing.T) {
 	if share := b.Status(t0)[3].Share; *share != 0 {
 		t.Errorf("a limit that came has a share of %d, want 0 until it is set", *share)
 	}
+}
+
+func TestConfigureSharedHoldsNothingYet(t *testing.T) {
+	l := New(rulesOf(t, "10/1s"), Options{}, t0)
+	b := l.Book("key", t0)
+	l.Configure(rulesOf(t, "10/1s"), Options{Shared: true}, t0)
+	wantUnknown(t, b, t0, Ask{}, "10/1s")
+	l.Configure(rulesOf(t, "10/1s"), Options{}, t0)
+	mustGrant(t, b, t0, Ask{}, 10)
 }
 
 func TestConfigureLowersSharesToTheLimit(t *testing.T) {
