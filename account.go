@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate/internal/lease"
@@ -29,6 +30,8 @@ type account struct {
 	parts  ledger.Parts
 	seats  []*seat
 	until  time.Time // until when the parts in force are in force
+
+	inForce atomic.Int64 // the same, for those without the lock: nanoseconds since fleet.began; now, if they are none
 
 	due    time.Time // of the next sync; zero: none
 	asked  time.Time // of the last one
@@ -283,6 +286,17 @@ func (a *account) enforceLocked(now time.Time) {
 		a.parts.Set(i, p.Hold, p.Target, p.Most)
 	}
 	a.until = a.holder.Until(now)
+	leased := a.until
+	if a.holder.Standing(now) == lease.Lapsed {
+		leased = now
+		a.desk.closeStockLocked(now)
+	}
+	a.inForce.Store(int64(leased.Sub(a.fleet.began)))
+}
+
+// lapsed reports whether what the instance may use is over. It needs no lock.
+func (a *account) lapsed() bool {
+	return int64(time.Since(a.fleet.began)) >= a.inForce.Load()
 }
 
 // syncLocked has the account sync at a moment, or sooner.

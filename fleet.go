@@ -31,6 +31,7 @@ type fleet struct {
 	store  store
 	host   string // what people call it
 	loss   lease.Loss
+	began  time.Time // of what account.inForce counts from
 	events Events
 
 	ctx     context.Context
@@ -74,7 +75,7 @@ func openFleet(cfg config.Config, o options) (*fleet, error) {
 		}
 		s = redis
 	}
-	f := &fleet{store: s, host: hostName(), loss: lossOf(cfg.OnStoreLoss), events: o.events}
+	f := &fleet{store: s, host: hostName(), began: time.Now(), loss: lossOf(cfg.OnStoreLoss), events: o.events}
 	f.mu.accounts = make(map[string]*account)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f, nil

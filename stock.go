@@ -51,7 +51,7 @@ var stockSizes = [...]int64{stockMost, 64, 16}
 
 // take hands out a part, if there is one.
 func (s *stock) take(u *upstream) (Permit, bool) {
-	if s == nil || s.upstream != u {
+	if s == nil || s.upstream != u || s.seat.account != nil && s.seat.account.lapsed() {
 		return Permit{}, false
 	}
 	i := s.next.Add(1) - 1
@@ -111,7 +111,7 @@ func (d *desk) rushLocked(now time.Time, w *waiter) {
 		return
 	}
 	d.closeStockLocked(now)
-	if d.fleet != nil || w.ask.Cost != nil || w.ask.Paths != 0 || w.upstream.ledgerOptions.Reserve > 0 || len(w.keys) != 1 || w.seat.breaker.State(now) != breaker.Closed {
+	if w.ask.Cost != nil || w.ask.Paths != 0 || w.upstream.ledgerOptions.Reserve > 0 || len(w.keys) != 1 || w.seat.breaker.State(now) != breaker.Closed {
 		return
 	}
 	size := w.seat.roomFor(now)
