@@ -52,8 +52,9 @@ func TestQuietInstancesLeaveTheirShareToBusyOnes(t *testing.T) {
 		var mu sync.Mutex
 		var worst time.Duration
 		var wg sync.WaitGroup
-		for _, g := range gates[1:] {
+		for i, g := range gates[1:] {
 			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 300 * time.Millisecond)
 				for pass(ctx, 2*time.Second) == nil {
 					start := time.Now()
 					resp, err := g.Client("api").Get("/quiet")
@@ -77,8 +78,10 @@ func TestQuietInstancesLeaveTheirShareToBusyOnes(t *testing.T) {
 		if usage := up.usage(mustLimit(t, "50/1s"), 9*time.Second); usage < 0.95 {
 			t.Errorf("usage %.2f %%, want at least 95 %%", 100*usage)
 		}
-		if worst > 300*time.Millisecond {
-			t.Errorf("a quiet instance's call took %v, want at most 300 ms", worst)
+		// The upstream takes up to 30 ms to count and then serves; the busy
+		// instance's next attempt leaves its window within 20 ms.
+		if worst > 200*time.Millisecond {
+			t.Errorf("a quiet instance's call took %v, want at most 200 ms", worst)
 		}
 		t.Logf("the slowest call of a quiet instance took %v", worst)
 		closeAll(gates)

@@ -29,7 +29,7 @@ func TestBrokenFilesAreRefusedWithPlaceAndHint(t *testing.T) {
 		{"secret in a wrong place", "upstreams: {api: {url: \"${env:SECRET}\"}}\n", "1:24", "is not shown"},
 		{"secret in a limit", "upstreams: {api: {url: http://a, limits: [\"${env:SECRET}\"]}}\n", "1:43", "is not shown"},
 		{"secret with a line break", "upstreams: {api: {url: http://a, credentials: [{header: A, value: \"${env:SECRET}\\n\"}]}}\n", "1:67", ""},
-		{"not in this release", "state: redis://:" + hidden + "@localhost\n", "1:8", "use memory"},
+		{"not in this release", "jobs: redis://:" + hidden + "@localhost\n", "1:7", "leave it out"},
 		{"not YAML", "listen: \"127.0.0.1:8787\n", "1:9", "not YAML"},
 		{"tab", "log:\n\tlevel: info\n", "2:1", "tab"},
 		{"address without host", "listen: 8787\n", "1:9", "put it in quotes"},

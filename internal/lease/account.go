@@ -264,12 +264,15 @@ func (a *Account) grant(now int64, id string, c *Claim, fresh bool, alive []stri
 }
 
 // wakeFor finds who should sync: those who can have some of what is free, and
-// if nothing is, those who hold more than their part while others go short.
+// if nothing is, those who hold more than their part while others go short. A
+// few more or less are not worth a sync, unless somebody cannot even start one
+// call.
 func (a *Account) wakeFor(free int64, stakes []*stake, targets []int64, names []string, wake map[string]bool) {
-	short := false
+	short, stuck := false, false
 	for i, s := range stakes {
 		if s.hold < min(targets[i], max(s.wanted(), s.need)) {
 			short = true
+			stuck = stuck || s.hold < s.need
 			if free > 0 {
 				wake[names[i]] = true
 			}
@@ -279,7 +282,11 @@ func (a *Account) wakeFor(free int64, stakes []*stake, targets []int64, names []
 		return
 	}
 	for i, s := range stakes {
-		if s.hold > targets[i] && targets[i] <= s.told-max(1, s.told/20) {
+		few := max(1, s.told/20)
+		if stuck {
+			few = 1
+		}
+		if s.hold > targets[i] && targets[i] <= s.told-few {
 			s.told = targets[i]
 			wake[names[i]] = true
 		}

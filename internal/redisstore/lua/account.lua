@@ -57,12 +57,13 @@ local function apply(now, r, wake)
 end
 
 local function wake_for(free, v, targets, wake)
-  local short = false
+  local short, stuck = false, false
   for i = 1, v.count do
     local m, at = v.rows[i], v.ats[i]
     local hold = m[at + HOLD]
     if hold < targets[i] and (hold < v.sums[i] or hold < m[at + NEED]) then
       short = true
+      stuck = stuck or hold < m[at + NEED]
       if free > 0 then
         wake[v.names[i]] = true
       end
@@ -74,7 +75,11 @@ local function wake_for(free, v, targets, wake)
   for i = 1, v.count do
     local m, at, target = v.rows[i], v.ats[i], targets[i]
     local told = m[at + TOLD]
-    if m[at + HOLD] > target and target <= told - max(1, floor(told / 20)) then
+    local few = max(1, floor(told / 20))
+    if stuck then
+      few = 1
+    end
+    if m[at + HOLD] > target and target <= told - few then
       m[at + TOLD] = target
       a.dirty[v.names[i]] = true
       wake[v.names[i]] = true
