@@ -11,14 +11,14 @@ func TestSpreadStartsAtThreePerCentWithinBounds(t *testing.T) {
 	for window, want := range map[time.Duration]time.Duration{
 		ms: 5 * ms, 100 * ms: 5 * ms, 166 * ms: 5 * ms, 200 * ms: 6 * ms, time.Second: 30 * ms, 8 * time.Second: 240 * ms, 9 * time.Second: 250 * ms, time.Hour: 250 * ms,
 	} {
-		if s := newSpread(window); s.d != want || s.max() != 4*want {
+		if s := newSpread(50, window); s.d != want || s.max() != 4*want {
 			t.Errorf("window %v: spread %v, at most %v, want %v, %v", window, s.d, s.max(), want, 4*want)
 		}
 	}
 }
 
 func TestSpreadShrinksOnlyAfterPressedQuietWindows(t *testing.T) {
-	s := newSpread(time.Second)
+	s := newSpread(50, time.Second)
 	now := t0
 	quiet := func(pressed bool) time.Duration {
 		s.quiet(now, pressed)
@@ -41,7 +41,7 @@ func TestSpreadShrinksOnlyAfterPressedQuietWindows(t *testing.T) {
 }
 
 func TestThrottledDoublesTheSpreadAndRemembersTheFloor(t *testing.T) {
-	s := newSpread(time.Second)
+	s := newSpread(50, time.Second)
 	s.quiet(t0, true)
 	s.widen(t0)
 	if s.d != 60*ms {
@@ -191,4 +191,16 @@ func TestAttemptsAreSpacedForTenWindowsAfterThrottled(t *testing.T) {
 	mustGrant(t, b, now, Ask{}, 1)
 	wantWait(t, b, now, Ask{}, 10*ms, "10/1s") // not for a gap that nobody has to keep then
 	mustGrant(t, b, t0.Add(10*time.Second), Ask{}, 8)
+}
+
+func TestSpreadShrinksFasterWhereMoreIsCounted(t *testing.T) {
+	for n, want := range map[int64]time.Duration{
+		50: 29970 * time.Microsecond, 2000: 29940 * time.Microsecond, 1e6: 29850 * time.Microsecond,
+	} {
+		s := newSpread(n, time.Second)
+		s.quiet(t0, true)
+		if s.quiet(t0.Add(1001*ms), true); s.d != want {
+			t.Errorf("spread of %d/1s after a quiet window = %v, want %v", n, s.d, want)
+		}
+	}
 }

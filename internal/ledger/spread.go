@@ -19,6 +19,7 @@ const remembered = time.Hour
 type spread struct {
 	start, d time.Duration
 	window   time.Duration
+	shrinks  time.Duration // by so many thousandths a window
 
 	ends    time.Time // of the window that is being watched
 	pressed bool      // the quota was used up in it
@@ -27,9 +28,11 @@ type spread struct {
 	floorUntil time.Time
 }
 
-func newSpread(window time.Duration) spread {
+// newSpread returns the spread of a limit of n in a window. A window in which
+// thousands were counted, and none refused, tells more than one of fifty.
+func newSpread(n int64, window time.Duration) spread {
 	start := min(max(window*3/100, minSpread), maxStartSpread)
-	return spread{start: start, d: start, window: window}
+	return spread{start: start, d: start, window: window, shrinks: time.Duration(min(max(n/1000, 1), 5))}
 }
 
 func (s *spread) max() time.Duration { return widest * s.start }
@@ -38,8 +41,9 @@ func (s *spread) max() time.Duration { return widest * s.start }
 func (s *spread) burst() time.Duration { return s.max() }
 
 // quiet is told at each grant whether the quota is nearly used up. A window
-// that was, and in which nothing was throttled, takes a thousandth off: half
-// in 700 windows, because a throttled answer costs more than what it gains.
+// that was, and in which nothing was throttled, takes a thousandth off, or up
+// to five where thousands are counted: half in 140 to 700 windows, because a
+// throttled answer costs more than what it gains.
 func (s *spread) quiet(now time.Time, pressed bool) (changed bool) {
 	if now.After(s.ends) {
 		if s.pressed {
@@ -47,7 +51,7 @@ func (s *spread) quiet(now time.Time, pressed bool) (changed bool) {
 			if now.Before(s.floorUntil) {
 				least = s.floor
 			}
-			s.d = max(s.d-s.d/1000, min(least, s.d))
+			s.d = max(s.d-s.d*s.shrinks/1000, min(least, s.d))
 			changed = true
 		}
 		s.ends, s.pressed = now.Add(s.window), false

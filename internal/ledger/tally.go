@@ -22,7 +22,7 @@ type tally struct {
 }
 
 func newTally(r Rule, shared bool, now time.Time) *tally {
-	t := &tally{rule: r, text: r.Limit.String(), shared: shared, spread: newSpread(r.Limit.Window)}
+	t := &tally{rule: r, text: r.Limit.String(), shared: shared, spread: newSpread(r.Limit.N, r.Limit.Window)}
 	t.meter = limit.NewMeter(r.Limit, now, t.spread.burst())
 	t.meter.SetSpread(t.spread.d)
 	t.resize()
