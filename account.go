@@ -39,6 +39,9 @@ type account struct {
 	again  bool      // somebody wanted another one since
 	credit float64   // syncs that may be made out of turn
 	tries  int       // since the store answered last
+	leaves bool      // the report that is out is the last one
+	over   bool      // more is held than should be, and goes back as it falls free
+	told   time.Time // until when this instance's upstream told it to pause, if the store is to hear of it
 	busy   time.Time // when anything was last used or wanted
 	class  int       // of the most urgent call that the store knows of
 }
@@ -160,8 +163,9 @@ func (a *account) turn() time.Duration {
 	} else {
 		a.failLocked(answered)
 	}
+	tries := a.tries
 	d.mu.Unlock()
-	a.fleet.synced(answered.Sub(now), err)
+	a.fleet.synced(a, answered.Sub(now), err, tries)
 	for _, tell := range told {
 		tell()
 	}
@@ -171,22 +175,18 @@ func (a *account) turn() time.Duration {
 // reportLocked makes the report that is sent now.
 func (a *account) reportLocked(now time.Time) lease.Report {
 	demands := a.demandsLocked(now)
+	a.out, a.asked, a.again, a.leaves, a.due = true, now, false, false, time.Time{}
 	if a.rests && now.Sub(a.busy) >= restAfter {
-		a.out, a.asked, a.again = true, now, false
+		a.leaves = true
 		report := a.holder.Leave(now)
 		a.enforceLocked(now)
 		return report
 	}
 	report := a.holder.Report(now, demands)
-	if a.book != nil {
-		if until := a.book.PausedUntil(now); !until.IsZero() {
-			report.Pause = until.Sub(now)
-		}
-	}
+	report.Pause = max(a.told.Sub(now), 0)
 	for _, s := range a.seats {
 		report.Breakers = append(report.Breakers, s.fleetwide.report(now, s))
 	}
-	a.out, a.asked, a.again = true, now, false
 	a.enforceLocked(now) // it holds itself to what it says
 	return report
 }
@@ -195,9 +195,8 @@ func (a *account) reportLocked(now time.Time) lease.Report {
 // returns what is to be told without the lock.
 func (a *account) answerLocked(now, asked time.Time, r lease.Reply) (told []func()) {
 	a.out = false
-	if !a.holder.Answer(r) {
+	if !a.holder.Answer(r) { // it has left, or its limits have changed meanwhile
 		a.tries = 0
-		a.due = time.Time{} // it has left, or its limits have changed meanwhile
 		if a.again {
 			a.syncLocked(now, now)
 		}
@@ -211,9 +210,14 @@ func (a *account) answerLocked(now, asked time.Time, r lease.Reply) (told []func
 		}
 	}
 	for _, s := range a.seats {
-		a.desk.mu.upstreams[s.upstream].budget.among(r.Alive)
+		if !a.rests { // those of callers come and go
+			a.desk.mu.upstreams[s.upstream].budget.among(r.Alive)
+		}
 	}
 	rtt := now.Sub(asked)
+	if r.Pause+rtt+wayOfWakes >= a.told.Sub(now) {
+		a.told = time.Time{} // it knows: said again, it would come to be longer each time
+	}
 	if r.Pause > 0 && a.book != nil {
 		told = append(told, a.pauseLocked(now, now.Add(r.Pause), rtt)...)
 	}
@@ -222,9 +226,9 @@ func (a *account) answerLocked(now, asked time.Time, r lease.Reply) (told []func
 			told = append(told, a.seats[i].hearBreakerLocked(now, b)...)
 		}
 	}
-	a.due = asked.Add(lease.Beat)
+	a.dueLocked(asked.Add(lease.Beat))
 	if a.holder.Asks() {
-		a.due = asked.Add(syncGap)
+		a.dueLocked(asked.Add(syncGap))
 	}
 	a.givesBackLocked(now)
 	if a.again {
@@ -237,17 +241,30 @@ func (a *account) answerLocked(now, asked time.Time, r lease.Reply) (told []func
 // givesBackLocked sees to it that what should go back does so when it falls
 // free.
 func (a *account) givesBackLocked(now time.Time) {
+	a.over = false
 	for i := range a.parts {
 		if !a.holder.Over(i) {
 			continue
 		}
-		at := a.parts.Frees(now, i)
-		if soonest := a.asked.Add(4 * syncGap); at.Before(soonest) { // known or not
-			at = soonest
+		a.over = true
+		if at := a.parts.Frees(now, i); !at.IsZero() { // else it is known when something ends
+			a.dueLocked(later(at, a.asked.Add(4*syncGap)))
 		}
-		if at.Before(a.due) {
-			a.due = at
-		}
+	}
+}
+
+// endedLocked is told that an attempt has ended, or weighs less: something may
+// be free that should go back.
+func (a *account) endedLocked(now time.Time) {
+	if a.over {
+		a.syncLocked(now, later(now, a.asked.Add(syncGap)))
+	}
+}
+
+// dueLocked has the next sync no later than at a moment.
+func (a *account) dueLocked(at time.Time) {
+	if a.due.IsZero() || at.Before(a.due) {
+		a.due = at
 	}
 }
 
@@ -256,6 +273,10 @@ func (a *account) failLocked(now time.Time) {
 	a.out = false
 	a.holder.Failed(now)
 	a.tries++
+	if a.leaves && !a.again {
+		a.tries = 0
+		return // it holds nothing, and nobody wants any
+	}
 	a.due = now.Add(min(50*time.Millisecond<<min(a.tries, 4), lease.Beat))
 	a.enforceLocked(now)
 	if a.refuses(now) {
@@ -276,7 +297,7 @@ func (a *account) refuseAllLocked() {
 
 // refuses says whether calls are refused because the store is lost.
 func (a *account) refuses(now time.Time) bool {
-	return a.fleet.loss == lease.Fail && a.holder.Standing(now) == lease.Lost
+	return a.fleet.loss == lease.Fail && a.holder.Standing(now) == lease.Lost && a.holder.Known()
 }
 
 // enforceLocked puts in force what the instance may use now.
@@ -287,7 +308,7 @@ func (a *account) enforceLocked(now time.Time) {
 	}
 	a.until = a.holder.Until(now)
 	leased := a.until
-	if a.holder.Standing(now) == lease.Lapsed {
+	if s := a.holder.Standing(now); s == lease.Lapsed || s == lease.Lost && a.fleet.loss != lease.Share {
 		leased = now
 		a.desk.closeStockLocked(now)
 	}
@@ -346,8 +367,8 @@ func (a *account) pauseLocked(now, until time.Time, rtt time.Duration) (told []f
 	if !a.book.Hear(now, until) {
 		return nil
 	}
+	a.desk.closeStockLocked(now)
 	for _, s := range a.seats {
-		a.desk.closeStockLocked(now)
 		a.desk.disperseLocked(now, s)
 		told = append(told, s.tellLocked(a.fleet, news{paused: until}))
 	}
@@ -361,12 +382,20 @@ func (a *account) instancesLocked() []InstanceStatus {
 		s := InstanceStatus{Instance: p.Host, Self: p.Instance == a.id, Shares: make(map[string]int64)}
 		for i, hold := range p.Hold {
 			if i < len(a.parts) {
-				s.Shares[a.parts.Rule(i).Limit.String()] = hold
+				s.Shares[shareText(a.parts.Rule(i))] = hold
 			}
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// shareText is a limit as configured, and its scope if that is not the usual one.
+func shareText(r ledger.Rule) string {
+	if r.Scope == ledger.PerCredential {
+		return r.Limit.String()
+	}
+	return r.Limit.String() + " " + scopeText(r)
 }
 
 // leave gives back what nothing counts for any more; the rest as it ends to

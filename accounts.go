@@ -44,6 +44,17 @@ func (d *desk) dismissLocked(s *seat) {
 	}
 }
 
+// dismissAll gives up all accounts of a desk that nothing is in front of any
+// more.
+func (d *desk) dismissAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for book, a := range d.mu.accounts {
+		delete(d.mu.accounts, book)
+		close(a.ended)
+	}
+}
+
 // shareLocked sees to it that the limits of an upstream are shared with other
 // instances from the start: who comes first need not wait for the store.
 func (d *desk) shareLocked(now time.Time, u *upstream) {
@@ -56,6 +67,12 @@ func (d *desk) shareLocked(now time.Time, u *upstream) {
 	keys := u.keys
 	if len(keys) == 0 {
 		keys = nobody
+	}
+	for key, s := range d.mu.seats {
+		if key.upstream == u.name && key.credential.hash == 0 && !slices.Contains(keys, key.credential) && s.unused(now) {
+			delete(d.mu.seats, key)
+			d.dismissLocked(s)
+		}
 	}
 	for _, key := range keys {
 		d.seatLocked(now, u, key)

@@ -77,7 +77,7 @@ func (c *call) admitTo(elsewhere bool) error {
 	w.upstream = u
 	w.keys = u.keys
 	if len(w.keys) == 0 {
-		w.own[0] = passedThrough(c.req.Header)
+		w.own[0] = u.passedThrough(c.req.Header)
 		w.keys = w.own[:]
 	}
 	w.path = c.req.URL.Path

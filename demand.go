@@ -17,19 +17,18 @@ func (a *account) demandsLocked(now time.Time) []lease.Demand {
 		demands[i].Used = a.parts.Used(now, i)
 		a.parts.Uses(now, i, &demands[i].Want)
 	}
-	var waiting [lease.Classes]int64
 	var first *waiter
-	seen, class := 0, lease.Classes
+	left, looked, class := a.waitingLocked(), 0, lease.Classes
 	for e := range a.desk.mu.line.All() {
+		if looked++; left == 0 || looked > demandMost {
+			break
+		}
 		w := e.Value.(*waiter)
 		if a.book != nil && w.seat.book != a.book {
 			continue
 		}
-		if seen++; seen > demandMost {
-			break
-		}
+		left--
 		c := classOf(now, w)
-		waiting[c]++
 		if first == nil || c < class || c == class && e.Arrived.Before(first.entry.Arrived) {
 			first, class = w, c
 		}
@@ -55,6 +54,18 @@ func (a *account) demandsLocked(now time.Time) []lease.Demand {
 		}
 	}
 	return demands
+}
+
+// waitingLocked returns how many calls wait for the account.
+func (a *account) waitingLocked() int {
+	if a.book == nil {
+		return a.desk.mu.line.Len()
+	}
+	n := 0
+	for _, s := range a.seats {
+		n += s.waiting
+	}
+	return n
 }
 
 // classOf returns the class of a call that waits: it grows more urgent.

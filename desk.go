@@ -309,7 +309,8 @@ func (d *desk) lapsed(w *waiter) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if w.seat.account.holder.Standing(now) != lease.Lapsed {
+	a, common := w.seat.account, d.mu.accounts[nil]
+	if a.holder.Standing(now) != lease.Lapsed && (common == nil || common.holder.Standing(now) != lease.Lapsed) {
 		return false
 	}
 	d.endLocked(now, w.seat, w.grant)

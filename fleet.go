@@ -28,11 +28,12 @@ type store interface {
 // fleet is this process among the instances that share its quotas. It owns the
 // goroutines that keep them together.
 type fleet struct {
-	store  store
-	host   string // what people call it
-	loss   lease.Loss
-	began  time.Time // of what account.inForce counts from
-	events Events
+	store     store
+	namespace string
+	host      string // what people call it
+	loss      lease.Loss
+	began     time.Time // of what account.inForce counts from
+	events    Events
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -41,10 +42,11 @@ type fleet struct {
 	mu struct { // taken after a desk's lock, never before
 		sync.Mutex
 		accounts map[string]*account
+		failing  map[*account]bool // the store does not answer these
 		closed   bool
 		standing StoreStanding // "": not tried yet
 		reached  bool          // ever
-		err      error         // of the last sync; nil: it went well
+		err      error         // of the last sync that failed, unless the store is up
 	}
 }
 
@@ -75,8 +77,9 @@ func openFleet(cfg config.Config, o options) (*fleet, error) {
 		}
 		s = redis
 	}
-	f := &fleet{store: s, host: hostName(), began: time.Now(), loss: lossOf(cfg.OnStoreLoss), events: o.events}
+	f := &fleet{store: s, namespace: cfg.Namespace, host: hostName(), began: time.Now(), loss: lossOf(cfg.OnStoreLoss), events: o.events}
 	f.mu.accounts = make(map[string]*account)
+	f.mu.failing = make(map[*account]bool)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f, nil
 }
@@ -123,6 +126,7 @@ func (f *fleet) forget(a *account) {
 	if f.mu.accounts[a.name] == a {
 		delete(f.mu.accounts, a.name)
 	}
+	delete(f.mu.failing, a)
 }
 
 // hear takes in what the store tells everybody.
@@ -135,9 +139,10 @@ func (f *fleet) hear(w lease.Wake) {
 	}
 }
 
-// synced takes in how a sync went, and says so if the store has gone or come
-// back.
-func (f *fleet) synced(took time.Duration, err error) {
+// synced takes in how a sync of an account went, the tries-th since it was
+// answered last, and says so if the store has gone or come back. One answer that
+// is late is no loss: leases last for several.
+func (f *fleet) synced(a *account, took time.Duration, err error, tries int) {
 	if f.ctx.Err() != nil {
 		return // it was this end that gave up
 	}
@@ -145,21 +150,25 @@ func (f *fleet) synced(took time.Duration, err error) {
 		f.events.Synced(Synced{Took: took, Err: err})
 	}
 	f.mu.Lock()
-	before := f.mu.standing
+	defer f.mu.Unlock() // so that changes are told in their order
+	before, first := f.mu.standing, !f.mu.reached
+	f.mu.reached = f.mu.reached || err == nil
 	switch {
 	case err == nil:
-		f.mu.standing = StoreUp
-	case f.mu.reached:
+		delete(f.mu.failing, a)
+	case tries > 1 || !f.mu.reached:
+		f.mu.failing[a], f.mu.err = true, err
+	}
+	switch {
+	case len(f.mu.failing) == 0 && f.mu.reached:
+		f.mu.standing, f.mu.err = StoreUp, nil
+	case len(f.mu.failing) > 0 && f.mu.reached:
 		f.mu.standing = StoreLost
-	default:
+	case len(f.mu.failing) > 0:
 		f.mu.standing = StoreConnecting
 	}
-	standing, first := f.mu.standing, !f.mu.reached
-	f.mu.err = err
-	f.mu.reached = f.mu.reached || err == nil
-	f.mu.Unlock()
-	if standing != before && f.events.StoreChanged != nil {
-		f.events.StoreChanged(StoreChanged{Standing: standing, First: first, Policy: policyOf(f.loss), Err: err})
+	if standing := f.mu.standing; standing != before && f.events.StoreChanged != nil {
+		f.events.StoreChanged(StoreChanged{Standing: standing, First: first, Policy: policyOf(f.loss), Err: f.mu.err})
 	}
 }
 

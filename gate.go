@@ -103,6 +103,8 @@ func (g *Gate) Reload(cfg config.Config) error {
 	for quota, d := range g.desks {
 		if desks[quota] == nil && d.busy() {
 			desks[quota] = d // what it has counted counts if it comes back
+		} else if desks[quota] == nil {
+			d.dismissAll()
 		}
 	}
 	g.desks = desks
@@ -115,8 +117,10 @@ func (g *Gate) Reload(cfg config.Config) error {
 func (s *shared) adopt(u *upstream, c config.Upstream, d *desk, old *upstream) {
 	u.desk = d
 	u.ledgerOptions.Shared = d.fleet != nil
-	if old != nil {
-		u.inherit(old)
+	if d.fleet != nil {
+		u.namespace = d.fleet.namespace
+	} else if old != nil {
+		u.inherit(old) // other instances would not know
 	}
 	u.budgetShare = float64(c.Retry.Budget)
 	if old != nil && old.budgetShare == u.budgetShare {

@@ -113,6 +113,9 @@ func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, 
 	n.changed = s.breaker.Report(now, g.ticket, o)
 	if s.account != nil {
 		s.fleetwide.outcome(o, n.changed)
+		if !n.paused.IsZero() {
+			s.account.told = n.paused
+		}
 		if n.changed || !n.paused.IsZero() {
 			s.account.syncLocked(now, now) // everybody must hear of it
 		}
@@ -163,6 +166,9 @@ func (d *desk) end(s *seat, g grant) time.Time {
 
 func (d *desk) endLocked(now time.Time, s *seat, g grant) {
 	s.book.End(now, g.id)
+	if s.account != nil {
+		s.account.endedLocked(now)
+	}
 	s.breaker.Cancel(now, g.ticket) // does nothing if an outcome was reported
 }
 
@@ -172,5 +178,8 @@ func (d *desk) settle(s *seat, g grant, actual Cost) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	s.book.Settle(now, g.id, actual)
+	if s.account != nil {
+		s.account.endedLocked(now)
+	}
 	d.serveSeatLocked(now, s)
 }

@@ -55,6 +55,7 @@ type CredentialStatus struct {
 	Waiting     int              `json:"waiting"`
 	InFlight    int              `json:"in_flight"`
 	Limits      []LimitStatus    `json:"limits"`
+	Repairing   bool             `json:"repairing,omitempty"` // the store waits for all instances' reports: none holds more meanwhile
 	Instances   []InstanceStatus `json:"instances,omitempty"` // that share them, this one included
 }
 
@@ -131,7 +132,7 @@ func (s *seat) statusLocked(now time.Time) CredentialStatus {
 		})
 	}
 	if s.account != nil {
-		c.Instances = s.account.instancesLocked()
+		c.Repairing, c.Instances = s.account.holder.Repairing(), s.account.instancesLocked()
 	}
 	return c
 }

@@ -19,6 +19,7 @@ import (
 type stock struct {
 	upstream *upstream
 	seat     *seat
+	common   *account // of the limits that all credentials share; nil: there are none
 	grant    grant
 	size     int64
 	next     atomic.Int64 // parts that were asked for
@@ -51,7 +52,7 @@ var stockSizes = [...]int64{stockMost, 64, 16}
 
 // take hands out a part, if there is one.
 func (s *stock) take(u *upstream) (Permit, bool) {
-	if s == nil || s.upstream != u || s.seat.account != nil && s.seat.account.lapsed() {
+	if s == nil || s.upstream != u || s.lapsed() {
 		return Permit{}, false
 	}
 	i := s.next.Add(1) - 1
@@ -59,6 +60,12 @@ func (s *stock) take(u *upstream) (Permit, bool) {
 		return Permit{}, false
 	}
 	return Permit{upstream: u, seat: s.seat, stock: s, part: i}, true
+}
+
+// lapsed reports whether what the stock was taken from is not in force any more.
+func (s *stock) lapsed() bool {
+	a := s.seat.account
+	return a != nil && (a.lapsed() || s.common != nil && s.common.lapsed())
 }
 
 // done ends a part that went well.
@@ -122,7 +129,7 @@ func (d *desk) rushLocked(now time.Time, w *waiter) {
 	if !ok {
 		return
 	}
-	s := &stock{upstream: w.upstream, seat: w.seat, size: size, left: size}
+	s := &stock{upstream: w.upstream, seat: w.seat, common: d.mu.accounts[nil], size: size, left: size}
 	s.grant = grant{w.seat.book.Grant(now, &ledger.Ask{Times: size}), ticket}
 	d.stock.Store(s)
 	if d.mu.clerk == nil {

@@ -2,9 +2,11 @@ package headgate
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -32,6 +34,7 @@ type upstream struct {
 	dialect  dialect.Dialect // nil: by host and answer
 	fallback []string
 
+	namespace   string // of the fleet, whose instances have to name credentials alike; "": there is none
 	credentials []config.Credential
 	keys        []credentialKey
 	prints      []string // fingerprints of the configured credentials
@@ -228,7 +231,11 @@ func (u *upstream) inherit(old *upstream) {
 }
 
 // passedThrough returns the key of the credential that a request brings along.
-func passedThrough(h http.Header) credentialKey {
+// In a fleet all instances have the same for it, which says as little about it.
+func (u *upstream) passedThrough(h http.Header) credentialKey {
+	if u.namespace != "" {
+		return passedThroughOf(u.namespace, h)
+	}
 	var hash maphash.Hash
 	hash.SetSeed(credentialSeed)
 	found := false
@@ -244,6 +251,30 @@ func passedThrough(h http.Header) credentialKey {
 		return credentialKey{}
 	}
 	return credentialKey{hash: hash.Sum64()}
+}
+
+// passedThroughOf is passedThrough by a hash that cannot be turned round, with
+// the namespace for a salt.
+func passedThroughOf(namespace string, h http.Header) credentialKey {
+	hash := sha256.New()
+	found := false
+	write := func(s string) {
+		io.WriteString(hash, s)
+		hash.Write([]byte{0})
+	}
+	write(namespace)
+	for _, field := range credentialFields {
+		for _, v := range h[field] {
+			found = true
+			write(field)
+			write(v)
+		}
+	}
+	if !found {
+		return credentialKey{}
+	}
+	sum := hash.Sum(nil)
+	return credentialKey{hash: max(binary.BigEndian.Uint64(sum), 1)}
 }
 
 // address returns where a request goes.

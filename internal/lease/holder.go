@@ -117,7 +117,7 @@ func (h *Holder) Part(now time.Time, i int) Part {
 	case standing == Leased:
 		return Part{p.hold, min(p.hold, p.target), max(p.most, p.hold, p.N/int64(max(h.alive, 1)))}
 	case standing == Lapsed || h.loss != Share || h.alive == 0:
-		return Part{p.hold, 0, 0}
+		return Part{p.hold, 0, p.N} // nobody knows how much there will be
 	}
 	share := p.N / int64(h.alive)
 	if now.Before(h.comeDown(p)) || !h.asked.IsZero() { // it keeps to what it has said
@@ -253,6 +253,13 @@ func (h *Holder) Satisfied(i int) bool { return h.parts[i].wanted <= h.parts[i].
 // Asks reports whether the instance should ask again soon for what it was not
 // given: others may not have said yet what they want.
 func (h *Holder) Asks() bool { return h.asks }
+
+// Known reports whether the store has ever answered.
+func (h *Holder) Known() bool { return h.seen > 0 }
+
+// Repairing reports whether the store knew less than it should when it answered
+// last, and waited for everybody's report.
+func (h *Holder) Repairing() bool { return h.repair }
 
 // Peers returns those alive, as last heard.
 func (h *Holder) Peers() []Peer { return h.peers }
