@@ -200,7 +200,7 @@ func (f *fleet) saturateAll(t *testing.T, n int) []*callers {
 // fleet's fault if the machine stood still.
 func (f *fleet) missed(t *testing.T, format string, args ...any) {
 	t.Helper()
-	const still = 300 * time.Millisecond
+	const still = 100 * time.Millisecond
 	if late := f.lateness(); late > still {
 		t.Logf("the machine stood still for %v; else it would be wrong that "+format, append([]any{late}, args...)...)
 		return
