@@ -51,11 +51,11 @@ func (d *desk) offerLocked(now time.Time) (again bool, next time.Time) {
 		w.grant = g
 		d.mu.line.Take(now, &w.entry)
 		waitedFor.left()
-		w.ready <- struct{}{} // has room for it
 		again = true
 		// The next of its lane may be more deserving than all others who need
 		// the same limits.
 		d.mu.held.served(w)
+		w.ready <- struct{}{} // has room for it; from here on w is its caller's
 		return !d.mu.joined
 	})
 	return again, next
