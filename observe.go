@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
@@ -74,13 +73,13 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 		HasKey: firstOf(c.req.Header, fieldKey) != "",
 	}
 	d := c.upstream.dialectFor(answer.Host, resp.Header)
-	if n := d.BodyMax(resp.StatusCode, resp.Header); n > 0 {
+	if n := d.BodyMaxOf(answer); n > 0 {
 		answer.Body = peek(resp, func(r io.Reader) ([]byte, error) {
 			return io.ReadAll(io.LimitReader(r, int64(n)))
 		})
 	}
 	reading := d.Read(answer, now)
-	if reading.Class == dialect.OK && isEventStream(resp) {
+	if reading.Class == dialect.OK && resp.StatusCode == http.StatusOK && dialect.IsEventStream(resp.Header) {
 		return readFirstEvent(resp, answer, reading)
 	}
 	return reading
@@ -103,22 +102,11 @@ const maxEvent = 16 << 10
 // first event.
 func readFirstEvent(resp *http.Response, a dialect.Answer, r dialect.Reading) dialect.Reading {
 	start := peek(resp, func(body io.Reader) ([]byte, error) { return readEvent(body, maxEvent) })
-	event, data, _ := cutEvent(start)
+	event, data, _ := dialect.FirstEvent(start)
 	if class, ok := dialect.EventClass(event, data); ok {
 		return r.Streamed(a, class)
 	}
 	return r
-}
-
-// isEventStream says whether an answer is a stream of events that can be read:
-// one that is compressed passes unread.
-func isEventStream(resp *http.Response) bool {
-	v := resp.Header["Content-Type"]
-	if resp.StatusCode != http.StatusOK || len(v) == 0 || len(resp.Header["Content-Encoding"]) > 0 {
-		return false
-	}
-	kind, _, _ := strings.Cut(v[0], ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
 }
 
 // peek reads the start of a response's body and puts it back in front, with
@@ -155,37 +143,9 @@ func readEvent(r io.Reader, n int) ([]byte, error) {
 		if bytes.IndexByte(buf[len(buf)-m:], '\n') < 0 {
 			continue
 		}
-		if _, _, ended := cutEvent(buf); ended {
+		if _, _, ended := dialect.FirstEvent(buf); ended {
 			break
 		}
 	}
 	return buf, nil
-}
-
-// cutEvent returns the first event of a stream that has a name or data.
-// ended is false if its closing blank line has not come yet.
-func cutEvent(stream []byte) (event, data []byte, ended bool) {
-	for len(stream) > 0 {
-		i := bytes.IndexByte(stream, '\n')
-		if i < 0 {
-			return event, data, false
-		}
-		text := bytes.TrimSuffix(stream[:i], []byte("\r"))
-		stream = stream[i+1:]
-		field, value, _ := bytes.Cut(text, []byte(":"))
-		value = bytes.TrimPrefix(value, []byte(" "))
-		switch {
-		case len(text) == 0 && (event != nil || data != nil):
-			return event, data, true
-		case string(field) == "event":
-			event = value
-		case string(field) == "data":
-			if data != nil {
-				data = append(append(bytes.Clone(data), '\n'), value...)
-			} else {
-				data = value
-			}
-		}
-	}
-	return event, data, false
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/dialect"
 )
 
 // pieces makes a channel that holds all pieces of a stream, and ends it.
@@ -233,7 +234,7 @@ func FuzzFirstEvent(f *testing.F) {
 		if got := string(start) + string(r.text); got != string(text) {
 			t.Fatalf("read and rest are %q, want all of %q", got, text)
 		}
-		if _, _, ended := cutEvent(start); !ended && err == nil && len(start) < most {
+		if _, _, ended := dialect.FirstEvent(start); !ended && err == nil && len(start) < most {
 			t.Fatalf("stopped at %q, which is neither an event nor the end", start)
 		}
 	})

@@ -83,9 +83,16 @@ func (v *validator) absent(path string, zero bool) bool {
 func (v *validator) choice(path, key, value string) {
 	allowed := choices[key]
 	if !v.absent(path, value == "") && !slices.Contains(allowed, value) {
-		v.fault(path, value, "want one of "+strings.Join(allowed, ", "), nearest(value, allowed))
+		want := "want one of " + strings.Join(allowed, ", ")
+		if len(allowed) > mostNamed {
+			want = "is none of those that `headgate explain --list` names"
+		}
+		v.fault(path, value, want, nearest(value, allowed))
 	}
 }
+
+// mostNamed is how many choices a fault names.
+const mostNamed = 12
 
 // positive refuses numbers below 1, but for a zero that was left out.
 func positive[T ~int | ~int64](v *validator, path string, n T) {

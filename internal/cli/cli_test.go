@@ -105,7 +105,7 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"demo", "--instances", "2", "--state", "redis://:hush@r/x"}, "headgate: --state \"redis://***@r/x\": want the number of a database at the end, such as \"/0\", or nothing\nsee headgate demo --help\n"},
 		{[]string{"demo", "--limit", "many"}, "headgate: --limit \"many\": want \"50/1m\", \"50/1m fixed\", \"10/1s burst 20\", \"tokens:200000/1m\" or \"concurrent:32\"\nsee headgate demo --help\n"},
 		{[]string{"explain", "--dialect", "genric"}, "headgate: --dialect \"genric\": unknown dialect; did you mean generic?\nsee headgate explain --help\n"},
-		{[]string{"explain", "--dialect", "openai"}, "headgate: --dialect \"openai\": unknown dialect; want one of auto, generic, ietf\nsee headgate explain --help\n"},
+		{[]string{"explain", "--dialect", "zzzz"}, "headgate: --dialect \"zzzz\": unknown dialect; headgate explain --list names them\nsee headgate explain --help\n"},
 		{[]string{"explain", "--now", "today"}, "headgate: --now \"today\": want a time such as 2006-01-02T15:04:05Z\nsee headgate explain --help\n"},
 		{[]string{"explain", "--url", "items"}, "headgate: --url \"items\": want a URL such as https://api.example.com/v1/items\nsee headgate explain --help\n"},
 		{[]string{"key", "--name", ""}, "headgate: --name \"\": want a name of printable characters\nsee headgate key --help\n"},

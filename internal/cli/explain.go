@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -46,14 +47,13 @@ type explainOptions struct {
 
 func runExplain(cmd *cobra.Command, w World, o explainOptions) error {
 	if o.list {
-		_, err := fmt.Fprintln(w.Out, strings.Join(dialect.Names(), "\n"))
-		return err
+		return listDialects(w.Out, o.json)
 	}
 	d, ok := dialect.Lookup(o.dialect)
 	if !ok {
 		hint := didYouMean("", o.dialect, dialect.Names())
 		if hint == "" {
-			hint = "; want one of " + strings.Join(dialect.Names(), ", ")
+			hint = "; headgate explain --list names them"
 		}
 		return misused(cmd, "--dialect %q: unknown dialect%s", o.dialect, hint)
 	}
@@ -74,7 +74,7 @@ func runExplain(cmd *cobra.Command, w World, o explainOptions) error {
 	if err != nil {
 		return err
 	}
-	e := newExplanation(d.Read(dialect.Answer{
+	e := newExplanation(read(d, dialect.Answer{
 		Method: strings.ToUpper(o.method),
 		Host:   target.Host,
 		Path:   target.Path,
@@ -88,6 +88,58 @@ func runExplain(cmd *cobra.Command, w World, o explainOptions) error {
 		return enc.Encode(e)
 	}
 	return e.print(w.Out)
+}
+
+// read reads an answer, and the first event if it is a stream, as a gate does.
+func read(d dialect.Dialect, a dialect.Answer, now time.Time) dialect.Reading {
+	r := d.Read(a, now)
+	if r.Class == dialect.OK && a.Status == http.StatusOK && dialect.IsEventStream(a.Header) {
+		event, data, _ := dialect.FirstEvent(append(a.Body, "\n\n"...))
+		if class, ok := dialect.EventClass(event, data); ok {
+			return r.Streamed(a, class)
+		}
+	}
+	return r
+}
+
+// listDialects prints the dialects, a line or a JSON object for each.
+func listDialects(out io.Writer, asJSON bool) error {
+	all := []listedDialect{{Name: "auto", Remark: "each answer is read in the dialect that it is recognised as"}}
+	for _, d := range dialect.Describe() {
+		all = append(all, listedDialect{d.Name, d.Hosts, d.Fields, d.Marks, d.Remark, d.Preset.Methods, d.Preset.Limits})
+	}
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(all)
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, d := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Name, d.recognisedBy(), d.Remark)
+	}
+	return t.Flush()
+}
+
+type listedDialect struct {
+	Name    string   `json:"name"`
+	Hosts   []string `json:"hosts,omitempty"`
+	Fields  []string `json:"fields,omitempty"`
+	Marks   string   `json:"marks,omitempty"`
+	Remark  string   `json:"remark"`
+	Methods string   `json:"methods,omitempty"`
+	Limits  []string `json:"limits,omitempty"`
+}
+
+// recognisedBy names the first thing by which a dialect is recognised: of
+// several hosts or fields one is enough to know it by.
+func (d listedDialect) recognisedBy() string {
+	switch {
+	case len(d.Hosts) > 0:
+		return d.Hosts[0]
+	case len(d.Fields) > 0:
+		return d.Fields[0] + ":"
+	}
+	return strings.ReplaceAll(d.Marks, "`", "")
 }
 
 // explanation is a reading as explain prints it; nil is unknown.

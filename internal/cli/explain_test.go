@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/headgate/headgate/internal/dialect"
 )
 
 const throttledAnswer = "HTTP/1.1 429 Too Many Requests\r\n" +
@@ -42,7 +45,19 @@ func TestExplainPrintsTheReading(t *testing.T) {
 			"nothing known", "HTTP/1.1 200 OK\r\n\r\n", []string{"--json"},
 			`{"dialect":"generic","class":"ok","retryable":false,"wait_ms":null,"scope":"credential","limits":[],"why":"Status 200 means ok."}` + "\n",
 		},
-		{"list", "", []string{"--list"}, "auto\ngeneric\nietf\n"},
+		{
+			"a stream that begins with an error", "HTTP/1.1 200 OK\nContent-Type: text/event-stream\nRetry-After: 59\n\n" +
+				"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n",
+			[]string{"--json", "--dialect", "anthropic", "--method", "POST"},
+			`{"dialect":"anthropic","class":"overloaded","retryable":true,"wait_ms":null,"scope":"credential","limits":[],` +
+				`"why":"Status 200 with an error as its first event means overloaded; nothing says how long to wait."}` + "\n",
+		},
+		{
+			"a host, and words in the body", "HTTP/1.1 429 X\n\n{\"error\":{\"message\":\"Rate limit reached for gpt-4o: try again in 1.5s\"}}",
+			[]string{"--json", "--url", "https://api.openai.com/v1/chat/completions", "--method", "POST"},
+			`{"dialect":"openai","class":"throttled","retryable":true,"wait_ms":1500,"scope":"model:gpt-4o","limits":[],` +
+				`"why":"Status 429 means throttled; the message \"try again in 1.5s\" asks for a wait of 1.5s."}` + "\n",
+		},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			status, stdout, stderr := run(t, s.stdin, append([]string{"explain"}, s.args...)...)
@@ -66,5 +81,26 @@ func TestForeignTextCannotSteerTheTerminal(t *testing.T) {
 	_, stdout, _ := run(t, "HTTP/1.1 429 No\r\nRateLimit: \"\x1b[2J\";r=0\r\nRetry-After: \x1b[2J\r\n\r\n", "explain")
 	if strings.Contains(stdout, "\x1b") {
 		t.Errorf("printed %q, want no escape", stdout)
+	}
+}
+
+func TestExplainListsEveryDialect(t *testing.T) {
+	_, lines, _ := run(t, "", "explain", "--list")
+	_, text, _ := run(t, "", "explain", "--list", "--json")
+	var objects []struct{ Name, Remark string }
+	if err := json.Unmarshal([]byte(text), &objects); err != nil {
+		t.Fatalf("explain --list --json printed %s: %v", text, err)
+	}
+	names := dialect.Names()
+	if n := strings.Count(lines, "\n"); n != len(names) || len(objects) != len(names) {
+		t.Fatalf("%d lines, %d objects, want %d of each:\n%s", n, len(objects), len(names), lines)
+	}
+	for i, line := range strings.Split(strings.TrimSuffix(lines, "\n"), "\n") {
+		if !strings.HasPrefix(line, names[i]+" ") || objects[i].Name != names[i] || objects[i].Remark == "" {
+			t.Errorf("line %q, object %+v, want %s", line, objects[i], names[i])
+		}
+	}
+	if !strings.Contains(lines, "openai ") || !strings.Contains(lines, " api.openai.com ") {
+		t.Errorf("printed\n%s\nwant openai and its host", lines)
 	}
 }

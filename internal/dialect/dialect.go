@@ -26,8 +26,15 @@ import (
 // no; giving up on it is up to the caller.
 const MaxWait = 366 * 24 * time.Hour
 
-// Credential is the scope of a wait that concerns all calls of a credential.
-const Credential = "credential"
+// The scopes of a wait: all calls of a credential, or all calls to an upstream,
+// whichever credential they have. The others are narrower, and are a word with a
+// name behind it: ModelScope + "gpt-4o", RouteScope + "/search".
+const (
+	Credential = "credential"
+	Provider   = "provider"
+	ModelScope = "model:"
+	RouteScope = "route:"
+)
 
 // A Class says what an answer means for the call.
 type Class uint8
@@ -60,6 +67,7 @@ type Answer struct {
 	Method string      // of the request; "" is GET
 	Host   string      // of the request, with or without port
 	Path   string      // of the request
+	Model  string      // that the request's body asks for; "" if it is not known
 	Status int         // of the response
 	Header http.Header // of the response, keys in canonical form
 	Body   []byte      // start of the response body, decoded; may be nil
@@ -75,10 +83,11 @@ type Reading struct {
 	Told      bool          // the server itself said whether it may
 	Wait      time.Duration // what the answer asks for, in whole ms; valid if HasWait; 0 to MaxWait
 	HasWait   bool          // only if Class is Throttled or Overloaded
-	Scope     string        // what the wait is about: Credential, "model:…", "route:…" or "provider"
+	Scope     string        // what the wait is about: Credential, Provider, "model:…" or "route:…"
 	Limits    []Limit       // what the answer tells of limits; each dimension once
 
 	status  int
+	repeats bool   // repeating changes no state, whatever the method
 	cached  bool   // limits are ignored: the answer comes from a cache
 	byClass signal // besides the status
 	byWait  signal
@@ -92,6 +101,7 @@ type Limit struct {
 	Limit     int64         // -1 unknown
 	Remaining int64         // -1 unknown
 	Reset     time.Duration // until more, or all, of it is back, in whole ms; 0 to MaxWait; -1 unknown
+	Window    time.Duration // in which Limit may be used; 0 unknown, or a limit without a window
 }
 
 // Dialect reads the answers of one family of upstreams.
@@ -100,8 +110,11 @@ type Dialect interface {
 	Name() string
 	// Read says what an answer means that arrived at now.
 	Read(a Answer, now time.Time) Reading
-	// BodyMax returns how many bytes of the body Read can use for an answer of
-	// this status and header; 0 if none.
+	// BodyMaxOf returns how many bytes of the body Read can use of this answer,
+	// whose Body is not looked at; 0 if none.
+	BodyMaxOf(a Answer) int
+	// BodyMax is BodyMaxOf for an answer to a GET of an unknown path. It misses
+	// refusals with 200, which answer the POST of a GraphQL query.
 	BodyMax(status int, h http.Header) int
 }
 

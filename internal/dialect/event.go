@@ -3,6 +3,8 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"strings"
 )
 
 // EventClass reads the first server-sent event of a stream whose status was
@@ -12,15 +14,15 @@ import (
 // limits: OK and false.
 //
 // An error is an event named "error", data with a member "error", or data of
-// type "error"; its kind is the type or code in it, as OpenAI, Anthropic and
-// those who speak like them write it.
+// type "error"; its kind is the type, code or status in it, as OpenAI, Anthropic,
+// Google and those who speak like them write it.
 func EventClass(event, data []byte) (c Class, ok bool) {
 	named := string(bytes.TrimSpace(event)) == "error"
 	if !named && !bytes.Contains(data, []byte(`"error"`)) {
 		return OK, false // the common event; costs no allocation
 	}
 	var outer, inner struct {
-		Type, Code, Error json.RawMessage
+		Type, Code, Status, Error json.RawMessage
 	}
 	if json.Unmarshal(data, &outer) != nil {
 		return OK, false
@@ -32,13 +34,15 @@ func EventClass(event, data []byte) (c Class, ok bool) {
 	} else if json.Unmarshal(outer.Error, &inner) != nil {
 		inner.Type = outer.Error // the kind alone
 	}
-	for _, word := range [...]json.RawMessage{inner.Type, inner.Code, outer.Type, outer.Code} {
-		switch text(word) {
-		case "insufficient_quota": // the bill is due; waiting won't help
+	for _, word := range [...]json.RawMessage{inner.Type, inner.Code, inner.Status, outer.Type, outer.Code} {
+		word := text(word)
+		if oneOf(word, spentCodes...) { // the bill is due; waiting won't help
 			return OK, false
-		case "rate_limit_error", "rate_limit_exceeded", "429":
+		}
+		switch word {
+		case "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED", "429":
 			c = Throttled
-		case "overloaded_error", "server_error", "529", "503":
+		case "overloaded_error", "server_error", "api_error", "UNAVAILABLE", "500", "502", "503", "504", "529":
 			if c != Throttled { // the more exact of the two
 				c = Overloaded
 			}
@@ -51,6 +55,52 @@ func EventClass(event, data []byte) (c Class, ok bool) {
 // stream began with an error of class c, as EventClass reads it.
 func (r Reading) Streamed(a Answer, c Class) Reading {
 	r.Class, r.byClass = c, signal{name: "an error as its first event"}
-	r.Retryable, r.byRetry = retryable(a, c)
+	r.Retryable, r.byRetry = retryable(a, c, r.repeats)
 	return r
+}
+
+// IsEventStream reports whether a header announces a stream of server-sent
+// events that can be read: one that is compressed cannot.
+func IsEventStream(h http.Header) bool {
+	v := h["Content-Type"]
+	return len(v) > 0 && len(h["Content-Encoding"]) == 0 && strings.EqualFold(bare(v[0]), "text/event-stream")
+}
+
+// FirstEvent returns the name and the data of the first event of a stream that
+// has either. ended is false if the blank line that closes it has not come yet.
+func FirstEvent(stream []byte) (event, data []byte, ended bool) {
+	for len(stream) > 0 {
+		line, rest, whole := bytes.Cut(stream, []byte("\n"))
+		if !whole {
+			break
+		}
+		stream = rest
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		field, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch {
+		case len(line) == 0 && (event != nil || data != nil):
+			return event, data, true
+		case string(field) == "event":
+			event = value
+		case string(field) == "data" && data != nil:
+			data = append(append(bytes.Clone(data), '\n'), value...)
+		case string(field) == "data":
+			data = value
+		}
+	}
+	return event, data, false
+}
+
+// text returns a JSON string's or number's text; "" for anything else.
+func text(value json.RawMessage) string {
+	var s string
+	if json.Unmarshal(value, &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(value, &n) == nil {
+		return n.String()
+	}
+	return ""
 }

@@ -1,6 +1,9 @@
 package dialect
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestEventClassFindsErrors(t *testing.T) {
 	for _, c := range []struct {
@@ -12,6 +15,9 @@ func TestEventClassFindsErrors(t *testing.T) {
 		{"", `{"error":{"message":"Rate limit reached","type":"tokens","code":"rate_limit_exceeded"}}`, Throttled},
 		{"", `{"error":{"message":"The server had an error","type":"server_error","code":null}}`, Overloaded},
 		{"", `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}`, Throttled},
+		{"", `{"error":{"status":"UNAVAILABLE"}}`, Overloaded},
+		{"error", `{"type":"error","error":{"type":"api_error"}}`, Overloaded},
+		{"", `{"error":{"code":"project_spend_limit_exceeded","type":"rate_limit_error"}}`, OK},
 		{"", `{"error":{"code":"503"}}`, Overloaded},
 		{"", `{"error":{"code":529}}`, Overloaded},
 		{"", `{"error":{"type":"server_error","code":429}}`, Throttled},
@@ -38,6 +44,36 @@ func TestEventClassFindsErrors(t *testing.T) {
 		got, ok := EventClass([]byte(c.event), []byte(c.data))
 		if got != c.want || ok != (c.want != OK) {
 			t.Errorf("EventClass(%q, %s) = %v, %t, want %v", c.event, c.data, got, ok, c.want)
+		}
+	}
+}
+
+func TestFirstEvent(t *testing.T) {
+	for stream, want := range map[string]string{
+		"event: error\ndata: {}\n\nevent: x\n\n": "error|{}|true",
+		"data: a\r\ndata:b\r\n\r\n":              "|a\nb|true",
+		": comment\n\nid: 1\n\ndata: a\n\n":      "|a|true",
+		"event: error\ndata: {}\n":               "error|{}|false",
+		"data: a":                                "||false",
+		"\n\n\n":                                 "||false",
+		"":                                       "||false",
+	} {
+		event, data, ended := FirstEvent([]byte(stream))
+		if got := fmt.Sprintf("%s|%s|%t", event, data, ended); got != want {
+			t.Errorf("FirstEvent(%q) = %q, want %q", stream, got, want)
+		}
+	}
+}
+
+func TestIsEventStream(t *testing.T) {
+	for want, all := range map[bool][][]string{
+		true:  {{"Content-Type: text/event-stream"}, {"Content-Type: Text/Event-Stream; charset=utf-8"}},
+		false: {nil, {"Content-Type: application/json"}, {"Content-Type: text/event-stream", "Content-Encoding: gzip"}},
+	} {
+		for _, lines := range all {
+			if got := IsEventStream(header(lines...)); got != want {
+				t.Errorf("IsEventStream(%q) = %t, want %t", lines, got, want)
+			}
 		}
 	}
 }

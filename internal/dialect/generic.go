@@ -3,63 +3,23 @@ package dialect
 import (
 	"net/http"
 	"strings"
-	"time"
 )
 
-// generic reads what the standards say and most servers do: the status,
-// Retry-After and its relatives, the IETF RateLimit fields, X-RateLimit-*, and
-// problem types of the IETF draft.
-type generic struct {
-	name string
-}
+// This file says what answers mean by the standards and by what most servers do.
 
-func (g generic) Name() string { return g.name }
-
-// recognises is false: nothing marks an answer as generic.
-func (generic) recognises(string, http.Header) bool { return false }
-
-func (generic) BodyMax(status int, h http.Header) int {
-	if status >= 400 && isProblem(h) {
-		return problemMax
+// classify says what an answer means, and which signal besides the status said
+// so. asked is the signal that asks for a wait, if any.
+func classify(a *answer, asked signal) (Class, signal) {
+	if succeeded(a.Status) {
+		return OK, signal{}
 	}
-	return 0
-}
-
-func (g generic) Read(a Answer, now time.Time) Reading {
-	r := Reading{Dialect: g.name, Scope: Credential, status: a.Status}
-	succeeded := a.Status >= 100 && a.Status < 400
-	if succeeded && !hasLimits(a.Header) {
-		return r // the common answer; costs no allocation
-	}
-	base := serverTime(a.Header, now)
-	if r.cached = isCached(a.Header); !r.cached {
-		r.Limits = limits(a.Header, base)
-	}
-	if succeeded {
-		return r
-	}
-	wait, byWait := askedWait(a.Header, base)
-	r.Class, r.byClass = classify(a, byWait)
-	if r.Class == Fatal {
-		return r
-	}
-	if byWait == (signal{}) {
-		wait, byWait = resetWait(r.Limits)
-	}
-	r.Wait, r.byWait, r.HasWait = wait, byWait, byWait != (signal{})
-	r.Retryable, r.byRetry = retryable(a, r.Class)
-	_, told := serverSays(a.Header)
-	r.Told = told != (signal{})
-	return r
-}
-
-// classify says what an answer of status 400 or above means, and which signal
-// besides the status said so. asked is the signal that asks for a wait, if any.
-func classify(a Answer, asked signal) (Class, signal) {
 	if isProblem(a.Header) {
-		if c, by := problemClass(a.Body); by != (signal{}) {
+		if c, by := problemClass(a); by != (signal{}) {
 			return c, by
 		}
+	}
+	if by := unpaid(a); by != (signal{}) {
+		return Fatal, by
 	}
 	switch a.Status {
 	case http.StatusConflict: // a conflict may pass, but only the server knows
@@ -102,8 +62,9 @@ func statusClass(status int) Class {
 }
 
 // retryable says whether a call that was throttled or overloaded may be
-// repeated, and by which signal if the server or the request decided it.
-func retryable(a Answer, c Class) (bool, signal) {
+// repeated, and by which signal if the server or the request decided it. repeats
+// is true if repeating changes no state, whatever the method.
+func retryable(a Answer, c Class, repeats bool) (bool, signal) {
 	if yes, by := serverSays(a.Header); by != (signal{}) {
 		return yes, by
 	}
@@ -115,6 +76,9 @@ func retryable(a Answer, c Class) (bool, signal) {
 		http.MethodPut, http.MethodDelete:
 		return true, signal{}
 	case http.MethodPost, http.MethodPatch:
+		if repeats {
+			return true, signal{}
+		}
 		if a.HasKey {
 			return true, signal{name: "the idempotency key"}
 		}
@@ -137,4 +101,16 @@ func serverSays(h http.Header) (yes bool, by signal) {
 		}
 	}
 	return yes, by
+}
+
+// unpaid finds the codes that say that a bill is due, as OpenAI writes them and
+// those who speak like it do. They come with whatever status, 429 among them, and
+// waiting cannot help.
+func unpaid(a *answer) signal {
+	for _, path := range [...][]string{{"error", "code"}, {"error", "type"}, {"code"}, {"type"}, {"error"}} {
+		if code := a.text(path...); oneOf(code, spentCodes...) {
+			return signal{name: strings.Join(path, "."), value: code}
+		}
+	}
+	return signal{}
 }

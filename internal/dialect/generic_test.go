@@ -129,29 +129,36 @@ func TestLimitsOfManyForms(t *testing.T) {
 		lines []string
 		want  []Limit
 	}{
-		{"other spelling", []string{"X-Rate-Limit-Limit: 5", "X-Rate-Limit-Remaining: 4"}, []Limit{{"requests", 5, 4, -1}}},
-		{"one by one unknown", []string{"X-RateLimit-Limit: 5", "X-RateLimit-Remaining: -1", "X-RateLimit-Reset: x"}, []Limit{{"requests", 5, -1, -1}}},
-		{"two triples, least remaining", []string{"X-RateLimit-Remaining: 7", "RateLimit-Remaining: 9"}, []Limit{{"requests", -1, 7, -1}}},
+		{"other spelling", []string{"X-Rate-Limit-Limit: 5", "X-Rate-Limit-Remaining: 4"}, []Limit{{"requests", 5, 4, -1, 0}}},
+		{"one by one unknown", []string{"X-RateLimit-Limit: 5", "X-RateLimit-Remaining: -1", "X-RateLimit-Reset: x"}, []Limit{{"requests", 5, -1, -1, 0}}},
+		{"two triples, least remaining", []string{"X-RateLimit-Remaining: 7", "RateLimit-Remaining: 9"}, []Limit{{"requests", -1, 7, -1, 0}}},
 		{"two lines, least remaining", []string{"X-RateLimit-Limit: 60", "X-RateLimit-Limit: 10", "X-RateLimit-Remaining: 40", "X-RateLimit-Remaining: 3", "X-RateLimit-Reset: Tue, 10 Mar 2026 12:01:30 GMT", "X-RateLimit-Reset: Tue, 10 Mar 2026 12:00:30 GMT"},
-			[]Limit{{"requests", 10, 3, 30 * time.Second}}},
-		{"IETF name, Unix time", []string{"RateLimit-Remaining: 1", "RateLimit-Reset: 1773144060"}, []Limit{{"requests", -1, 1, 60 * time.Second}}},
-		{"bad r drops one member", []string{`RateLimit: "a";r=x;t=1, "b";r=2;t=3`}, []Limit{{"requests:b", -1, 2, 3 * time.Second}}},
-		{"bad t drops one member", []string{`RateLimit: "a";r=1;t=-1, "b";r=2;t=1.5, "c";r=3;t=4`}, []Limit{{"requests:c", -1, 3, 4 * time.Second}}},
-		{"negative r is unknown", []string{`RateLimit: "a";r=-1;t=1`}, []Limit{{"requests:a", -1, -1, time.Second}}},
-		{"huge numbers saturate", []string{`RateLimit: "a";r=99999999999999999999;t=99999999999999999999`}, []Limit{{"requests:a", -1, 1<<63 - 1, MaxWait}}},
-		{"pk of a wrong type", []string{`RateLimit: "a";r=1;pk=ab==;t=2`, `RateLimit-Policy: "a";pk=?;q=3`}, []Limit{{"requests:a", 3, 1, 2 * time.Second}}},
-		{"blanks around semicolons", []string{`RateLimit: "a" ; r=1 ; t=2`}, []Limit{{"requests:a", -1, 1, 2 * time.Second}}},
-		{"separators inside a name", []string{`RateLimit: "a,b;c=\"d\"\\";r=1`}, []Limit{{`requests:a,b;c="d"\`, -1, 1, -1}}},
-		{"last of equal parameters", []string{`RateLimit: "a";r=1;r=2`}, []Limit{{"requests:a", -1, 2, -1}}},
+			[]Limit{{"requests", 10, 3, 30 * time.Second, 0}}},
+		{"IETF name, Unix time", []string{"RateLimit-Remaining: 1", "RateLimit-Reset: 1773144060"}, []Limit{{"requests", -1, 1, 60 * time.Second, 0}}},
+		{"bad r drops one member", []string{`RateLimit: "a";r=x;t=1, "b";r=2;t=3`}, []Limit{{"requests:b", -1, 2, 3 * time.Second, 0}}},
+		{"bad t drops one member", []string{`RateLimit: "a";r=1;t=-1, "b";r=2;t=1.5, "c";r=3;t=4`}, []Limit{{"requests:c", -1, 3, 4 * time.Second, 0}}},
+		{"negative r is unknown", []string{`RateLimit: "a";r=-1;t=1`}, []Limit{{"requests:a", -1, -1, time.Second, 0}}},
+		{"huge numbers saturate", []string{`RateLimit: "a";r=99999999999999999999;t=99999999999999999999`}, []Limit{{"requests:a", -1, 1<<63 - 1, MaxWait, 0}}},
+		{"pk of a wrong type", []string{`RateLimit: "a";r=1;pk=ab==;t=2`, `RateLimit-Policy: "a";pk=?;q=3`}, []Limit{{"requests:a", 3, 1, 2 * time.Second, 0}}},
+		{"blanks around semicolons", []string{`RateLimit: "a" ; r=1 ; t=2`}, []Limit{{"requests:a", -1, 1, 2 * time.Second, 0}}},
+		{"separators inside a name", []string{`RateLimit: "a,b;c=\"d\"\\";r=1`}, []Limit{{`requests:a,b;c="d"\`, -1, 1, -1, 0}}},
+		{"last of equal parameters", []string{`RateLimit: "a";r=1;r=2`}, []Limit{{"requests:a", -1, 2, -1, 0}}},
 		{"open quote", []string{`RateLimit: "a;r=1, "b";r=2`}, nil},
 		{"number for a name", []string{`RateLimit: 5;r=1`}, nil},
-		{"digits in a token", []string{`RateLimit: 5-in-1min;r=1`}, []Limit{{"requests:5-in-1min", -1, 1, -1}}},
+		{"digits in a token", []string{`RateLimit: 5-in-1min;r=1`}, []Limit{{"requests:5-in-1min", -1, 1, -1, 0}}},
 		{"units", []string{`RateLimit-Policy: "a";q=1;qu="request", "b";q=2;qu="bytes", "c";q=3;qu=tokens, "d";q=4;qu=7`},
-			[]Limit{{"requests:a", 1, -1, -1}, {"content-bytes:b", 2, -1, -1}, {"tokens:c", 3, -1, -1}, {"requests:d", 4, -1, -1}}},
+			[]Limit{{"requests:a", 1, -1, -1, 0}, {"content-bytes:b", 2, -1, -1, 0}, {"tokens:c", 3, -1, -1, 0}, {"requests:d", 4, -1, -1, 0}}},
 		{"policy without a quota", []string{`RateLimit-Policy: "a";w=5, "b";q=-1, "c";q=1.5`}, nil},
-		{"same name twice", []string{`RateLimit: "a";r=5;t=1;pk=:YQ==:, "a";r=2;t=9;pk=:Yg==:`}, []Limit{{"requests:a", -1, 2, 9 * time.Second}}},
-		{"draft 07, partly bad", []string{`RateLimit: limit=10, remaining=x, reset=-5`}, []Limit{{"requests", 10, -1, -1}}},
-		{"draft 07, over lines", []string{`RateLimit: remaining=4`, `RateLimit: limit=10;w=1,reset=5`}, []Limit{{"requests", 10, 4, 5 * time.Second}}},
+		{"same name twice", []string{`RateLimit: "a";r=5;t=1;pk=:YQ==:, "a";r=2;t=9;pk=:Yg==:`}, []Limit{{"requests:a", -1, 2, 9 * time.Second, 0}}},
+		{"draft 07, partly bad", []string{`RateLimit: limit=10, remaining=x, reset=-5`}, []Limit{{"requests", 10, -1, -1, 0}}},
+		{"draft 07, over lines", []string{`RateLimit: remaining=4`, `RateLimit: limit=10;w=1,reset=5`}, []Limit{{"requests", 10, 4, 5 * time.Second, 0}}},
+		{"window of a policy", []string{`RateLimit: "a";r=1`, `RateLimit-Policy: "a";q=2;w=10, "b";q=3;w=x, "c";q=4;w=-1`},
+			[]Limit{{"requests:a", 2, 1, -1, 10 * time.Second}, {"requests:b", 3, -1, -1, 0}, {"requests:c", 4, -1, -1, 0}}},
+		{"window of draft 07", []string{`RateLimit-Policy: 100;w=10, 5000;w=3600`, `RateLimit: limit=100, remaining=50, reset=5`}, []Limit{{"requests", 100, 50, 5 * time.Second, 10 * time.Second}}},
+		{"window of draft 06", []string{`RateLimit-Policy: 80;w=2`, `RateLimit-Limit: 80`, `RateLimit-Remaining: 79`, `RateLimit-Reset: 2`}, []Limit{{"requests", 80, 79, 2 * time.Second, 2 * time.Second}}},
+		{"window of another policy", []string{`RateLimit-Policy: 81;w=2`, `RateLimit-Limit: 80`}, []Limit{{"requests", 80, -1, -1, 0}}},
+		{"window of draft 03", []string{`RateLimit-Limit: 10, 50;w=60, 10;w=1`, `RateLimit-Remaining: 9`}, []Limit{{"requests", 10, 9, -1, time.Second}}},
+		{"window of old Envoy", []string{`X-RateLimit-Limit: 10, 10;window=60`}, []Limit{{"requests", 10, -1, -1, time.Minute}}},
 	} {
 		r := standard.Read(Answer{Status: 200, Header: header(c.lines...)}, t0)
 		if !slices.Equal(r.Limits, c.want) {
@@ -198,15 +205,35 @@ func TestProblemTypeOutranksStatus(t *testing.T) {
 	}
 }
 
-func TestBodyIsWantedForProblemsOnly(t *testing.T) {
-	problem, html := header("Content-Type: application/problem+json"), header("Content-Type: text/html")
-	for _, name := range Names() {
-		d, _ := Lookup(name)
-		if n := d.BodyMax(429, problem); n != problemMax {
-			t.Errorf("%s: BodyMax of a problem = %d, want %d", name, n, problemMax)
-		}
-		if n := d.BodyMax(200, problem) + d.BodyMax(429, html) + d.BodyMax(429, nil); n != 0 {
-			t.Errorf("%s: BodyMax of other answers = %d in sum, want 0", name, n)
+func TestBodyIsWantedWhereItCounts(t *testing.T) {
+	for _, c := range []struct {
+		status             int
+		line               string
+		generic, withJudge int
+	}{
+		{429, "", 0, errorBodyMax},
+		{429, "Content-Type: application/json; charset=utf-8", errorBodyMax, errorBodyMax},
+		{503, "Content-Type: text/html", errorBodyMax, errorBodyMax},
+		{403, "Content-Type: text/html", errorBodyMax, errorBodyMax},
+		{404, "Content-Type: application/json", 0, errorBodyMax},
+		{404, "Content-Type: application/problem+json", errorBodyMax, errorBodyMax},
+		{429, "Content-Type: image/png", 0, errorBodyMax},
+		{429, "Content-Encoding: gzip", 0, 0},
+		{429, "Content-Encoding: identity", 0, errorBodyMax},
+		{200, "Content-Type: application/json", 0, 0},
+	} {
+		a := Answer{Status: c.status, Path: "/v1", Header: header(c.line)}
+		for _, f := range families {
+			want := c.generic
+			if f.judge != nil {
+				want = c.withJudge
+			}
+			if f.peeks != nil && f.peeks(a) && c.status == 200 {
+				want = okBodyMax
+			}
+			if got := f.BodyMaxOf(a); got != want {
+				t.Errorf("%s: BodyMax of %d %q = %d, want %d", f.name, c.status, c.line, got, want)
+			}
 		}
 	}
 }
@@ -289,19 +316,21 @@ func FuzzRead(f *testing.F) {
 		f.Add(s.Method, s.Status, strings.Join(lines, "\n"), s.Body, s.Now.UnixNano(), false)
 	}
 	f.Fuzz(func(t *testing.T, method string, status int, lines, body string, now int64, hasKey bool) {
-		a := Answer{Method: method, Status: status, Header: header(strings.Split(lines, "\n")...), Body: []byte(body), HasKey: hasKey}
+		a := Answer{Method: method, Path: "/graphql", Status: status, Header: header(strings.Split(lines, "\n")...), Body: []byte(body), HasKey: hasKey}
 		before := a.Header.Clone()
-		r := standard.Read(a, time.Unix(0, now))
-		if again := standard.Read(a, time.Unix(0, now)); !reflect.DeepEqual(again, r) {
-			t.Errorf("read twice: %+v, then %+v", r, again)
+		for _, f := range families {
+			r := f.Read(a, time.Unix(0, now))
+			if again := f.Read(a, time.Unix(0, now)); !reflect.DeepEqual(again, r) {
+				t.Errorf("%s read twice: %+v, then %+v", f.name, r, again)
+			}
+			checkReading(t, r)
 		}
-		if detected := (auto{}).Read(a, time.Unix(0, now)); !reflect.DeepEqual(detected, r) {
-			t.Errorf("auto reads %+v, generic %+v", detected, r)
+		if d, r := Detect("", a.Header), (auto{}).Read(a, time.Unix(0, now)); !reflect.DeepEqual(r, d.Read(a, time.Unix(0, now))) {
+			t.Errorf("auto reads %+v, not as %s", r, d.Name())
 		}
-		if !reflect.DeepEqual(a.Header, before) {
-			t.Errorf("header %v, was %v", a.Header, before)
+		if !reflect.DeepEqual(a.Header, before) || string(a.Body) != body {
+			t.Errorf("answer was written to: header %v, was %v", a.Header, before)
 		}
-		checkReading(t, r)
 	})
 }
 
@@ -321,7 +350,8 @@ func checkReading(t *testing.T, r Reading) {
 	seen := map[string]bool{}
 	for _, l := range r.Limits {
 		known := l.Limit >= 0 || l.Remaining >= 0 || l.Reset >= 0
-		bad := l.Limit < -1 || l.Remaining < -1 || l.Reset < -1 || l.Reset > MaxWait || l.Reset > 0 && l.Reset%time.Millisecond != 0
+		bad := l.Limit < -1 || l.Remaining < -1 || l.Reset < -1 || l.Reset > MaxWait || l.Reset > 0 && l.Reset%time.Millisecond != 0 ||
+			l.Window < 0 || l.Window > MaxWait
 		if !known || bad || seen[l.Dimension] || l.Dimension == "" {
 			t.Errorf("impossible limit %+v among %+v", l, r.Limits)
 		}

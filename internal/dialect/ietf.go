@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"net/http"
 	"strings"
 	"time"
 )
@@ -21,21 +20,33 @@ import (
 // a name may be a token, parameters may be unknown or of a wrong type, and blanks
 // may stand around a ";".
 
+var ietf = &family{
+	name:   "ietf",
+	remark: "RateLimit and RateLimit-Policy of the IETF drafts; Retry-After beats their reset",
+	fields: []string{"Ratelimit", "Ratelimit-Policy"},
+	judge: func(a *answer) verdict {
+		c, by := problemClass(a) // whatever its content type
+		return verdict{class: c, by: by}
+	},
+}
+
 // policy is what RateLimit-Policy says of one limit.
 type policy struct {
 	name, unit string
 	quota      int64
-	reported   bool // RateLimit speaks of it too
+	window     time.Duration // 0 unknown
+	reported   bool          // RateLimit speaks of it too
 }
 
-// ietfLimits returns the limits of the two fields: what RateLimit reports, with
-// the quotas and units of its policies, and then the policies it is silent on.
-func ietfLimits(h http.Header) []Limit {
+// ietfLimits returns the limits of the lines of the two fields: what RateLimit
+// reports, with the quotas and units of its policies, and then the policies it is
+// silent on.
+func ietfLimits(reports, policyLines []string) []Limit {
 	var room [4]policy
-	policies := readPolicies(room[:0], h["Ratelimit-Policy"])
+	policies := readPolicies(room[:0], policyLines)
 	pair := Limit{Dimension: "requests", Limit: -1, Remaining: -1, Reset: -1} // of draft 07
 	var found []Limit
-	for _, line := range h["Ratelimit"] {
+	for _, line := range reports {
 		for more := true; more; {
 			var m string
 			m, line, more = cut(line, ',')
@@ -44,10 +55,11 @@ func ietfLimits(h http.Header) []Limit {
 			}
 		}
 	}
+	pair.Window = listedWindow(pair.Limit, policyLines)
 	found = addLimit(found, pair)
 	for _, p := range policies {
 		if !p.reported {
-			found = addLimit(found, Limit{Dimension: p.unit + ":" + p.name, Limit: p.quota, Remaining: -1, Reset: -1})
+			found = addLimit(found, Limit{Dimension: p.unit + ":" + p.name, Limit: p.quota, Remaining: -1, Reset: -1, Window: p.window})
 		}
 	}
 	return found
@@ -68,7 +80,7 @@ func readPolicies(all []policy, lines []string) []policy {
 			if !named || !ok || quota < 0 {
 				continue
 			}
-			p := policy{name: name, unit: "requests", quota: quota}
+			p := policy{name: name, unit: "requests", quota: quota, window: windowParam(params)}
 			if qu, ok := param(params, "qu"); ok {
 				if unit, ok := stringOrToken(qu); ok && unit != "" {
 					p.unit = unitName(unit)
@@ -106,7 +118,7 @@ func readReport(m string, policies []policy) Limit {
 	for i := range policies {
 		if policies[i].name == name {
 			policies[i].reported = true
-			unit, l.Limit = policies[i].unit, policies[i].quota
+			unit, l.Limit, l.Window = policies[i].unit, policies[i].quota, policies[i].window
 			break
 		}
 	}
@@ -135,6 +147,38 @@ func readPair(l *Limit, m string) (ok bool) {
 		l.Reset = bounded(scale(value, time.Second))
 	}
 	return true
+}
+
+// listedWindow returns the window of the member of a list that is this quota, as
+// in "10;w=1, 1000;w=3600", where drafts up to 07 write policies; 0 if there is
+// none.
+func listedWindow(quota int64, lines []string) time.Duration {
+	if quota < 0 {
+		return 0
+	}
+	for _, line := range lines {
+		if strings.IndexByte(line, ';') < 0 {
+			continue
+		}
+		for _, m := range members([]string{line}) {
+			item, params, _ := cut(m, ';')
+			if w := windowParam(params); w > 0 && count(item) == quota {
+				return w
+			}
+		}
+	}
+	return 0
+}
+
+// windowParam returns the window that a policy's parameters tell in seconds; 0 if
+// they don't.
+func windowParam(params string) time.Duration {
+	for _, key := range [...]string{"w", "window"} { // the latter of old Envoys
+		if w, ok := param(params, key); ok && w != "" && prefix(w, isDigit) == len(w) {
+			return bounded(scale(w, time.Second))
+		}
+	}
+	return 0
 }
 
 // unitName returns the word that a dimension has for a quota unit.

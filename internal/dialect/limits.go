@@ -10,42 +10,84 @@ import (
 // a handful; a hostile one must not fill a memory.
 const mostLimits = 32
 
-// triples are the names under which limit, remaining and reset come one by one:
-// those of the IETF drafts 03 to 06, and those that were there before.
-var triples = [...]struct{ limit, remaining, reset string }{
-	{"Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset"},
-	{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
-	{"X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
+// A triple is the names, in canonical form, of the fields that tell one limit
+// piece by piece; "" is a field that there is not.
+type triple struct {
+	dimension               string
+	limit, remaining, reset string
 }
 
-// hasLimits reports whether an answer tells of limits. A reset alone, of whatever
-// it may be, is not looked for: this runs for every answer, and each name costs.
-func hasLimits(h http.Header) bool {
+// standardTriples are those of the IETF drafts 03 to 06, and those that were
+// there before.
+var standardTriples = []triple{
+	{"requests", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset"},
+	{"requests", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
+	{"requests", "X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
+}
+
+// standardFields are the fields that hasLimits looks for.
+var standardFields = append(fieldsOf(standardTriples), "Ratelimit", "Ratelimit-Policy")
+
+// fieldsOf returns the fields of triples by which tripled knows them.
+func fieldsOf(triples []triple) []string {
+	var fields []string
+	for _, t := range triples {
+		for _, field := range [...]string{t.limit, t.remaining} {
+			if field != "" {
+				fields = append(fields, field)
+			}
+		}
+	}
+	return fields
+}
+
+// tripled reports whether an answer has one of the triples. A reset alone, of
+// whatever it may be, is not looked for: this runs for every answer, and each
+// name costs.
+func tripled(h http.Header, triples []triple) bool {
 	for i := range triples {
 		if len(h[triples[i].remaining]) > 0 || len(h[triples[i].limit]) > 0 {
 			return true
 		}
 	}
-	return len(h["Ratelimit"]) > 0 || len(h["Ratelimit-Policy"]) > 0
+	return false
 }
 
-// limits returns what an answer tells of limits, each dimension once. base is
-// the moment from which absolute resets count.
-func limits(h http.Header, base time.Time) []Limit {
-	found := ietfLimits(h)
+// readTriples adds the limits that triples tell to all.
+func readTriples(all []Limit, h http.Header, triples []triple, base time.Time) []Limit {
 	for i := range triples {
 		t := &triples[i]
-		found = addLimit(found, triple(h[t.limit], h[t.remaining], h[t.reset], base))
+		l := readTriple(t.dimension, h[t.limit], h[t.remaining], h[t.reset], base)
+		if l.Window == 0 && t.limit == "Ratelimit-Limit" {
+			l.Window = listedWindow(l.Limit, h["Ratelimit-Policy"])
+		}
+		all = addLimit(all, l)
 	}
-	return found
+	return all
 }
 
-// triple reads limit, remaining and reset from the lines of their fields. Where
+// hasLimits reports whether an answer tells of limits in the standard fields.
+func hasLimits(h http.Header) bool {
+	for _, field := range standardFields {
+		if len(h[field]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// limits returns what an answer tells of limits in the standard fields, each
+// dimension once. base is the moment from which absolute resets count.
+func limits(h http.Header, base time.Time) []Limit {
+	return readTriples(ietfLimits(h["Ratelimit"], h["Ratelimit-Policy"]), h, standardTriples, base)
+}
+
+// readTriple reads limit, remaining and reset from the lines of their fields. Where
 // lines or members are several, the set with the least remaining counts; a
 // field that has another number of them is read by its first, which draft 03
 // says is the limit in force.
-func triple(limitLines, remainingLines, resetLines []string, base time.Time) Limit {
-	l := Limit{Dimension: "requests", Limit: -1, Remaining: -1, Reset: -1}
+func readTriple(dimension string, limitLines, remainingLines, resetLines []string, base time.Time) Limit {
+	l := Limit{Dimension: dimension, Limit: -1, Remaining: -1, Reset: -1}
 	remaining := members(remainingLines)
 	least := 0
 	for i, m := range remaining {
@@ -67,6 +109,7 @@ func triple(limitLines, remainingLines, resetLines []string, base time.Time) Lim
 	if d, ok := delayOrMoment(pick(resetLines), base); ok {
 		l.Reset = d
 	}
+	l.Window = listedWindow(l.Limit, limitLines)
 	return l
 }
 
@@ -117,4 +160,25 @@ func addLimit(all []Limit, l Limit) []Limit {
 		return all
 	}
 	return append(all, l)
+}
+
+// windowIn returns the window that a dimension has in its name, as
+// "tokens_per_minute" and "requests_per_10s:name" have; 0 if it has none.
+func windowIn(dimension string) time.Duration {
+	unit, _, _ := strings.Cut(dimension, ":")
+	_, window, _ := strings.Cut(unit, "_per_")
+	switch window {
+	case "second":
+		return time.Second
+	case "minute":
+		return time.Minute
+	case "hour":
+		return time.Hour
+	case "day":
+		return 24 * time.Hour
+	case "week":
+		return 7 * 24 * time.Hour
+	}
+	d, _ := duration(window)
+	return d
 }

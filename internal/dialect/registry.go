@@ -3,61 +3,164 @@ package dialect
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A family is a dialect that can be told from others.
-type family interface {
-	Dialect
-	// recognises reports whether an answer of this host (without port, in lower
-	// case) and header speaks the dialect. It must be quick: it is asked for
-	// every answer.
-	recognises(host string, h http.Header) bool
-}
-
-// families lists the dialects in the order in which they are tried.
-var families = []family{
-	standard,
-	generic{name: "ietf"}, // for people who look for the draft's name
-}
+// families lists the dialects in the order in which they are tried: APIs before
+// the servers that stand in front of them, and the generic one last. API Gateway
+// comes before the services of AWS, since it has their fields too.
+var families = slices.Concat(models, []*family{awsAPIGateway}, services, servers, []*family{standard})
 
 // standard is the dialect of those whom no family recognises.
-var standard family = generic{name: "generic"}
+var standard = &family{
+	name:   "generic",
+	how:    "whatever no other dialect recognises",
+	remark: "status, Retry-After, RateLimit of the IETF drafts, X-RateLimit-*, problem types",
+}
 
 // Lookup returns the dialect of that name, as Names lists it.
 func Lookup(name string) (Dialect, bool) {
 	if name == autoName {
 		return auto{}, true
 	}
-	for _, f := range families {
-		if f.Name() == name {
-			return f, true
-		}
+	if f := named(name); f != nil {
+		return f, true
 	}
 	return nil, false
 }
 
-// Names lists the names that Lookup knows, "auto" first.
-func Names() []string {
-	names := []string{autoName}
+func named(name string) *family {
 	for _, f := range families {
-		names = append(names, f.Name())
+		if f.name == name {
+			return f
+		}
 	}
-	return names
+	return nil
+}
+
+// Names lists the names that Lookup knows: "auto" and "generic", then the rest
+// by alphabet.
+func Names() []string {
+	var rest []string
+	for _, f := range families {
+		if f != standard {
+			rest = append(rest, f.name)
+		}
+	}
+	slices.Sort(rest)
+	return append([]string{autoName, standard.name}, rest...)
 }
 
 // Detect returns the dialect that an answer speaks, by the host that was asked
 // and the header that came back. It is never nil: what nobody recognises is
 // generic.
 func Detect(host string, h http.Header) Dialect {
-	host = bareHost(host)
-	for _, f := range families {
-		if f.recognises(host, h) {
-			return f
+	if f := recognised.byHost(bareHost(host)); f != nil {
+		return f
+	}
+	return recognised.byHeader(h)
+}
+
+// recognised is the index of families.
+var recognised = newIndex(families)
+
+// An index finds the family of an answer without asking each. A whole host comes
+// before a pattern, a longer pattern before a shorter one, and otherwise what is
+// listed first.
+type index struct {
+	families []*family
+	hosts    map[string]*family
+	patterns map[string][]pattern // by their last two labels
+	fields   map[string]int       // index of the first family that claims the field
+}
+
+type pattern struct {
+	host   string
+	family *family
+}
+
+func newIndex(families []*family) index {
+	x := index{families: families, hosts: map[string]*family{}, patterns: map[string][]pattern{}, fields: map[string]int{}}
+	for i, f := range families {
+		for _, host := range f.hosts {
+			if strings.Contains(host, "*") {
+				d := domain(host)
+				x.patterns[d] = append(x.patterns[d], pattern{host, f})
+			} else if x.hosts[host] == nil {
+				x.hosts[host] = f
+			}
+		}
+		for _, field := range f.fields {
+			if _, taken := x.fields[field]; !taken {
+				x.fields[field] = i
+			}
 		}
 	}
-	return standard
+	for _, patterns := range x.patterns {
+		slices.SortStableFunc(patterns, func(a, b pattern) int { return len(b.host) - len(a.host) })
+	}
+	return x
+}
+
+func (x *index) byHost(host string) *family {
+	if f := x.hosts[host]; f != nil {
+		return f
+	}
+	for _, p := range x.patterns[domain(host)] {
+		if matches(p.host, host) {
+			return p.family
+		}
+	}
+	return nil
+}
+
+func (x *index) byHeader(h http.Header) *family {
+	first := len(x.families)
+	for name := range h {
+		if i, ok := x.fields[name]; ok && i < first {
+			first = i
+		}
+	}
+	for i, f := range x.families[:first] {
+		if f.marks != nil && f.marks(h) {
+			first = i
+			break
+		}
+	}
+	if first == len(x.families) {
+		return standard
+	}
+	return x.families[first]
+}
+
+// domain returns the last two labels of a host.
+func domain(host string) string {
+	i := strings.LastIndexByte(host, '.')
+	if i < 0 {
+		return host
+	}
+	return host[strings.LastIndexByte(host[:i], '.')+1:]
+}
+
+// matches reports whether a host fits a pattern, in which each "*" stands for
+// any text that is not empty.
+func matches(pattern, host string) bool {
+	head, tail, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return host == pattern
+	}
+	host, ok := strings.CutPrefix(host, head)
+	if !ok {
+		return false
+	}
+	for i := 1; i <= len(host); i++ {
+		if matches(tail, host[i:]) {
+			return true
+		}
+	}
+	return false
 }
 
 const autoName = "auto"
@@ -72,14 +175,12 @@ func (auto) Read(a Answer, now time.Time) Reading {
 	return Detect(a.Host, a.Header).Read(a, now)
 }
 
-// BodyMax returns the most that any dialect wants, since the host is not known
-// here. Callers that know it ask the dialect that Detect returns.
+func (auto) BodyMaxOf(a Answer) int {
+	return Detect(a.Host, a.Header).BodyMaxOf(a)
+}
+
 func (auto) BodyMax(status int, h http.Header) int {
-	most := 0
-	for _, f := range families {
-		most = max(most, f.BodyMax(status, h))
-	}
-	return most
+	return Detect("", h).BodyMax(status, h)
 }
 
 // bareHost returns a host in lower case, without its port and brackets.
