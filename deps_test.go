@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/gateway", "internal/admin", "internal/telemetry"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
-	{"internal/ledger", "internal/retry", "internal/mock", "internal/lease/leasetest", "internal/redistest"},
+	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/redistest"},
 	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease"},
 }
 
@@ -60,7 +60,7 @@ var doors = map[string][]string{
 }
 
 // pure are the rooms of plain arithmetic: the moment is an argument.
-var pure = []string{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/ledger", "internal/retry", "internal/lease"}
+var pure = []string{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/ledger", "internal/retry", "internal/tokens", "internal/lease"}
 
 // impure is what plain arithmetic has no business with.
 var impure = map[string]string{
