@@ -82,7 +82,8 @@ func (c *call) admitTo(elsewhere bool) error {
 	}
 	w.path = c.req.URL.Path
 	w.said = c.cost
-	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength)
+	w.expected = c.estimate(u)
+	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength, w.expected)
 	w.deadline = c.permitBy(c.began)
 	w.elsewhere = elsewhere
 	w.final = c.tried+1 >= u.policy.Attempts

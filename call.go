@@ -42,6 +42,7 @@ type call struct {
 	backoff      time.Duration // the last one at this one
 	unwatched    bool          // the caller closes the answer's body, whatever happens
 	waiter       waiter
+	spend        spend
 	first        attempt // most calls make no other: memory is taken once
 }
 

@@ -57,7 +57,8 @@ type waiter struct {
 	own       [1]credentialKey
 	path      string
 	seat      *seat
-	said      Cost // what the caller said that it costs
+	said      Cost  // what the caller said that it costs
+	expected  int64 // tokens, if it did not say; 0: nobody knows
 	ask       ledger.Ask
 	deadline  time.Time     // for the permit; zero: none
 	elsewhere bool          // it has somewhere else to go while the breaker is open
@@ -127,7 +128,7 @@ func (w *waiter) adopt(u *upstream) {
 		w.keys = u.keys
 	}
 	w.upstream = u
-	w.ask.Cost = u.weigh(w.said, w.entry.Bytes)
+	w.ask.Cost = u.weigh(w.said, w.entry.Bytes, w.expected)
 }
 
 // moveLocked finds a place once more for a call that is in line. Its turn among

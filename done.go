@@ -37,6 +37,7 @@ func (c *call) pass(a *attempt, resp *http.Response, r dialect.Reading) *http.Re
 		resp.Header[fieldShouldRetry] = []string{"false"}
 	}
 	resp.Request = c.req
+	c.count(a, resp)
 	a.passed = true
 	b := &a.answer
 	b.ReadCloser, b.call, b.attempt = resp.Body, c, a

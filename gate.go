@@ -122,6 +122,9 @@ func (s *shared) adopt(u *upstream, c config.Upstream, d *desk, old *upstream) {
 	} else if old != nil {
 		u.inherit(old) // other instances would not know
 	}
+	if old != nil && old.estimator != nil && u.estimator != nil && old.dialect == u.dialect {
+		u.estimator = old.estimator // what it has learned of models holds
+	}
 	u.budgetShare = float64(c.Retry.Budget)
 	if old != nil && old.budgetShare == u.budgetShare {
 		u.budget = old.budget

@@ -42,7 +42,8 @@ type upstream struct {
 	rules         []ledger.Rule
 	ledgerOptions ledger.Options
 	countsTokens  bool
-	urgent        [2]int // priorities, both included, that the reserve is for
+	estimator     *estimator // of tokens; nil: none are limited
+	urgent        [2]int     // priorities, both included, that the reserve is for
 	bounds        line.Bounds
 	maxWait       time.Duration
 	breaker       breaker.Config
@@ -107,6 +108,13 @@ func newUpstream(name string, c config.Upstream, send http.RoundTripper) (*upstr
 		}
 		u.rules = append(u.rules, r)
 		u.countsTokens = u.countsTokens || r.Limit.Dimension == limit.Tokens
+	}
+	if u.countsTokens {
+		host := ""
+		if u.base != nil {
+			host = u.base.Host
+		}
+		u.estimator = newEstimator(u.dialect, host)
 	}
 	var err error
 	u.policy, err = newPolicy(c.Retry)
@@ -183,14 +191,17 @@ func (u *upstream) modest(priority int, waited time.Duration) bool {
 // said what the call costs: the rule of thumb for English text.
 const bytesPerToken = 4
 
-// weigh returns what a call with a body of so many bytes costs: what its caller
-// said, and a guess of the tokens if that was not said. The guess never exceeds
-// a limit: what would never fit is for the upstream to refuse.
-func (u *upstream) weigh(said Cost, bytes int64) Cost {
+// weigh returns what a call costs: what its caller said, and if that was not
+// said the tokens that are expected; 0: a quarter of the bytes of its body. They
+// never exceed a limit: what would never fit is for the upstream to refuse.
+func (u *upstream) weigh(said Cost, bytes, expected int64) Cost {
 	if _, ok := said[limit.Tokens]; ok || !u.countsTokens {
 		return said
 	}
-	guess := max(bytes/bytesPerToken, 1)
+	guess := expected
+	if guess == 0 {
+		guess = max(bytes/bytesPerToken, 1)
+	}
 	for _, r := range u.rules {
 		if r.Limit.Dimension != limit.Tokens {
 			continue

@@ -1,0 +1,132 @@
+package headgate
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/headgate/headgate/config"
+)
+
+// model is an upstream that limits tokens in a sliding second and counts what
+// a call really takes as it arrives. It tells so at the end of its answer, to a
+// third of the calls at the end of a stream.
+type model struct {
+	mu       sync.Mutex
+	rnd      *rand.Rand
+	n        int64
+	window   []spentAt
+	sum      int64
+	accepted int64
+	refused  int
+	calls    int
+}
+
+type spentAt struct {
+	at     time.Time
+	tokens int64
+}
+
+func (m *model) RoundTrip(req *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(req.Context())
+	trace.GetConn("")
+	trace.GotConn(httptrace.GotConnInfo{})
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	req.Body.Close()
+	trace.WroteRequest(httptrace.WroteRequestInfo{})
+	m.mu.Lock()
+	arrival := 5*time.Millisecond + time.Duration(m.rnd.Float64()*25*float64(time.Millisecond))
+	service := time.Duration(100 * math.Exp(0.4*m.rnd.NormFloat64()) * float64(time.Millisecond))
+	prompt := int64(len(body)) / 5
+	output := int64(200 * math.Exp(0.5*m.rnd.NormFloat64()))
+	m.mu.Unlock()
+	if err := pass(req.Context(), arrival); err != nil {
+		return nil, err
+	}
+	resp := &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {"application/json"}}, Request: req, ContentLength: -1}
+	m.mu.Lock()
+	now := time.Now()
+	for len(m.window) > 0 && now.Sub(m.window[0].at) >= time.Second {
+		m.sum -= m.window[0].tokens
+		m.window = m.window[1:]
+	}
+	m.calls++
+	ok := m.sum+prompt+output <= m.n
+	if ok {
+		m.window = append(m.window, spentAt{now, prompt + output})
+		m.sum += prompt + output
+		m.accepted += prompt + output
+	} else {
+		m.refused++
+	}
+	m.mu.Unlock()
+	if !ok {
+		resp.StatusCode = http.StatusTooManyRequests
+		resp.Body = io.NopCloser(strings.NewReader(`{"error":{"code":"rate_limit_exceeded"}}`))
+		return resp, nil
+	}
+	if err := pass(req.Context(), service); err != nil {
+		return nil, err
+	}
+	usage := fmt.Sprintf(`"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`, prompt, output, prompt+output)
+	if bytes.Contains(body, []byte(`"stream":true`)) {
+		resp.Header.Set("Content-Type", "text/event-stream")
+		resp.Body = io.NopCloser(strings.NewReader("data: {\"choices\":[{}]}\n\ndata: {\"choices\":[]," + usage + "}\n\ndata: [DONE]\n\n"))
+	} else {
+		resp.Body = io.NopCloser(strings.NewReader(`{"choices":[{}],` + usage + `}`))
+	}
+	return resp, nil
+}
+
+// Pitfall L16: tokens that are counted after the answer let several times the
+// limit pass.
+func TestTokensAreChargedBeforeAndSettledAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{rnd: rand.New(rand.NewPCG(1, 2)), n: 30000}
+		g := openGate(t, m, config.Upstream{Dialect: "openai", Limits: []config.Limit{{Limit: "tokens:30000/1s"}}})
+		span := 30 * time.Second
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := range 60 {
+			wg.Go(func() {
+				rnd := rand.New(rand.NewPCG(3, uint64(i)))
+				for n := 0; time.Since(start) < span; n++ {
+					stream := ""
+					if n%3 == 0 {
+						stream = `"stream":true,"stream_options":{"include_usage":true},`
+					}
+					body := fmt.Sprintf(`{"model":"m",%s"messages":[{"role":"user","content":"%s"}]}`, stream, strings.Repeat("x", 500+rnd.IntN(2000)))
+					resp, err := g.Client("api").Post("/v1/chat/completions", "application/json", strings.NewReader(body))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					if resp.StatusCode != http.StatusOK {
+						t.Errorf("a call ended with %d", resp.StatusCode)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		usage := float64(m.accepted) / (30000 * span.Seconds())
+		refused := float64(m.refused) / float64(m.calls)
+		t.Logf("usage %.1f %%, refused %.2f %% (%d of %d)", 100*usage, 100*refused, m.refused, m.calls)
+		if usage < 0.9 || refused > 0.001 {
+			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 90 %% and at most 0.1 %%", 100*usage, 100*refused)
+		}
+	})
+}
