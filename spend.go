@@ -58,9 +58,10 @@ type spend struct {
 	guess int64 // at the last admission
 }
 
-// estimate returns what the call is expected to take; 0 if nobody wants to know.
+// estimate returns what the call is expected to take; 0 if nobody wants to know,
+// or it brings nothing that a model could answer.
 func (c *call) estimate(u *upstream) int64 {
-	if u.estimator == nil {
+	if u.estimator == nil || c.req.Body == nil || c.req.Body == http.NoBody {
 		return 0
 	}
 	if _, said := c.cost[limit.Tokens]; said {

@@ -40,11 +40,14 @@ func (m *model) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(req.Context())
 	trace.GetConn("")
 	trace.GotConn(httptrace.GotConnInfo{})
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
 	}
-	req.Body.Close()
 	trace.WroteRequest(httptrace.WroteRequestInfo{})
 	m.mu.Lock()
 	arrival := 5*time.Millisecond + time.Duration(m.rnd.Float64()*25*float64(time.Millisecond))
@@ -127,6 +130,24 @@ func TestTokensAreChargedBeforeAndSettledAfter(t *testing.T) {
 		t.Logf("usage %.1f %%, refused %.2f %% (%d of %d)", 100*usage, 100*refused, m.refused, m.calls)
 		if usage < 0.9 || refused > 0.001 {
 			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 90 %% and at most 0.1 %%", 100*usage, 100*refused)
+		}
+	})
+}
+
+func TestCallThatBringsNothingWeighsOneToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{rnd: rand.New(rand.NewPCG(1, 2)), n: 30000}
+		g := openGate(t, m, config.Upstream{Dialect: "openai", Limits: []config.Limit{{Limit: "tokens:10/1m"}}})
+		start := time.Now()
+		for range 10 {
+			resp, err := g.Client("api").Get("/v1/models")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("ten calls without a body under tokens:10/1m took %v, want no waiting", took)
 		}
 	})
 }
