@@ -66,7 +66,7 @@ func (w Wait) Shares(b *Book, ask *Ask) bool {
 // TooHeavy returns the limit that ask can never fit into, or "".
 func (b *Book) TooHeavy(ask *Ask) string {
 	for _, t := range b.tallies {
-		if ask.weight(t) > t.rule.Limit.Capacity() {
+		if t.rule.Source != Guessed && ask.weight(t) > t.rule.Limit.Capacity() {
 			return t.text
 		}
 	}
@@ -287,6 +287,7 @@ func (b *Book) configure(now time.Time) {
 		}
 		b.tallies = append(b.tallies, t)
 	}
+	b.learns(now, old)
 }
 
 // Idle reports whether forgetting the book would lose nothing.

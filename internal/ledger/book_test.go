@@ -282,7 +282,7 @@ func pass(b *Book, ask *Ask, now time.Time) time.Time {
 	b.Written(now, id)
 	now = now.Add(20 * ms)
 	b.Answered(now, id)
-	b.Accepted(id)
+	b.Accepted(now, id)
 	b.End(now, id)
 	return now
 }

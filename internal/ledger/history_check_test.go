@@ -77,6 +77,7 @@ func (h *history) checkNothingLost() {
 		}
 		rest = max(rest, d)
 	}
+	h.tellAll()
 	h.shareAll()
 	h.now = h.now.Add(rest)
 	for i, book := range h.books {

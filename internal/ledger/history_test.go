@@ -161,7 +161,7 @@ func (h *history) step() {
 	if h.opts.Shared && h.IntN(20) == 0 {
 		h.share()
 	}
-	switch h.IntN(9) {
+	switch h.IntN(10) {
 	case 0:
 		h.now = h.now.Add(h.pause())
 	case 1, 2, 3:
@@ -185,6 +185,30 @@ func (h *history) step() {
 	case 8:
 		if a := h.any(); a != nil && a.times > 0 && (a.written.IsZero() || !a.answered.IsZero()) {
 			h.part(a)
+		}
+	case 9:
+		if h.IntN(4) == 0 {
+			h.tell()
+		}
+	}
+}
+
+// tell has an answer tell of one of the limits, which may be lower than it was
+// configured.
+func (h *history) tell() {
+	l := h.rules[h.IntN(len(h.rules))].Limit
+	f := Fact{Dimension: l.Dimension, N: h.Int64N(l.N + 3), Remaining: h.Int64N(l.N+3) - 1, Reset: -1, Window: l.Window}
+	if h.IntN(2) == 0 {
+		f.Reset = h.pause()
+	}
+	h.books[h.IntN(len(h.books))].Tell(h.now, []Fact{f})
+}
+
+// tellAll has the upstream say what was configured.
+func (h *history) tellAll() {
+	for _, b := range h.books {
+		for _, r := range h.rules {
+			b.Tell(h.now, []Fact{{Dimension: r.Limit.Dimension, N: r.Limit.N, Remaining: -1, Reset: -1, Window: r.Limit.Window}})
 		}
 	}
 }
@@ -338,7 +362,7 @@ func (h *history) answer(a *attempt) {
 		book.Throttled(h.now, a.id, h.pause())
 	case 1:
 	default:
-		book.Accepted(a.id)
+		book.Accepted(h.now, a.id)
 	}
 }
 
@@ -406,7 +430,7 @@ func (h *history) end(a *attempt) {
 		case 3:
 			book.Settle(h.now, a.id, Cost{limit.Tokens: 50, limit.InFlight: 9})
 		case 4:
-			book.Accepted(a.id)
+			book.Accepted(h.now, a.id)
 		}
 	}
 }

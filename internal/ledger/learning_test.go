@@ -127,7 +127,7 @@ func demand(t testing.TB, b *Book, span, answer time.Duration) (n int) {
 		}
 		for len(out) > 0 && !out[0].at.After(now) {
 			b.Answered(now, out[0].id)
-			b.Accepted(out[0].id)
+			b.Accepted(now, out[0].id)
 			b.End(now, out[0].id)
 			out = out[1:]
 		}
@@ -181,7 +181,7 @@ func TestAttemptsAreSpacedForTenWindowsAfterThrottled(t *testing.T) {
 	id := mustGrant(t, b, t0, Ask{}, 1)[0]
 	b.Answered(t0, id)
 	b.Throttled(t0, id, 0)
-	b.Accepted(id)
+	b.Accepted(t0, id)
 	b.pause.allowed = 0 // not what this is about
 	b.End(t0, id)
 	now := t0.Add(9900 * ms)

@@ -38,6 +38,29 @@ type Rule struct {
 	Limit limit.Limit
 	Scope Scope
 	Path  string // of PerPath: a path, or a prefix that ends in *
+
+	Source Source // of the limit's number
+}
+
+// Source says how a limit came to be known.
+type Source uint8
+
+// The sources.
+const (
+	Configured Source = iota
+	Told              // by the upstream's answers
+	Guessed           // from what the upstream refuses
+)
+
+// String returns the source as people read it.
+func (s Source) String() string {
+	switch s {
+	case Told:
+		return "told"
+	case Guessed:
+		return "learned"
+	}
+	return "configured"
 }
 
 func (r Rule) covers(path string) bool {
@@ -49,7 +72,7 @@ func (r Rule) covers(path string) bool {
 
 // same says whether what was counted under r still counts under q.
 func (r Rule) same(q Rule) bool {
-	return r.Scope == q.Scope && r.Path == q.Path && r.Limit.Kind == q.Limit.Kind &&
+	return r.Scope == q.Scope && r.Path == q.Path && r.Source == q.Source && r.Limit.Kind == q.Limit.Kind &&
 		r.Limit.Dimension == q.Limit.Dimension && r.Limit.Window == q.Limit.Window
 }
 
@@ -61,6 +84,7 @@ const MaxPathRules = 64
 type Options struct {
 	Strict  bool    // an attempt counts until it was answered, whatever the spread
 	Reserve float64 // share of every limit that is kept for urgent calls
+	Learn   bool    // limits are learned from answers: no rule is Configured
 	Shared  bool    // other instances use the limits too: nothing may be used of one before Parts.Set
 }
 
@@ -95,6 +119,9 @@ func (l *Ledger) Configure(rules []Rule, opts Options, now time.Time) {
 		b.configure(now)
 	}
 }
+
+// Learns reports whether limits are learned from answers.
+func (l *Ledger) Learns() bool { return l.opts.Learn }
 
 // Book returns the book of a credential, named by a string that only has to be
 // the credential's own.

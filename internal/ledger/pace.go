@@ -19,14 +19,15 @@ type pace struct {
 	until  time.Time     // attempts are kept apart until then, pressure or not
 	last   time.Time     // when a weight last passed
 	credit time.Duration // a window at most
+	exact  bool          // nothing else bounds the quota
 }
 
 // passed takes the gap of a weight that starts now. Time that went by unused is
 // lost, first of the credit.
 func (p *pace) passed(now time.Time, w int64, l *limit.Limit) {
-	from := later(p.next, now.Add(-slack(l)))
+	from := later(p.next, now.Add(-p.slack(l)))
 	p.credit = max(p.credit-from.Sub(p.next), 0)
-	gap := gapOf(w, l)
+	gap := p.gapOf(w, l)
 	// A steady share of gaps that is given back settles at a credit that takes
 	// the same share off: half at a tenth of the window, 10 of 11 at a window.
 	share := float64(p.credit) / float64(p.credit+l.Window/10)
@@ -39,9 +40,9 @@ func (p *pace) passed(now time.Time, w int64, l *limit.Limit) {
 // unpassed gives back the gap of a weight, or of a part of it, that passed at
 // a moment.
 func (p *pace) unpassed(now, at time.Time, w int64, l *limit.Limit) {
-	gap := gapOf(w, l)
+	gap := p.gapOf(w, l)
 	if !at.Before(p.last) {
-		back := min(gap, max(p.next.Sub(now.Add(-slack(l))), 0))
+		back := min(gap, max(p.next.Sub(now.Add(-p.slack(l))), 0))
 		p.next = p.next.Add(-back)
 		gap -= back
 	}
@@ -58,8 +59,8 @@ func (p *pace) scale(by float64) {
 // earliest returns a moment before which an attempt cannot pass that has ahead
 // others in front of it, each of a weight of 1 or more.
 func (p *pace) earliest(now time.Time, ahead int, l *limit.Limit) time.Time {
-	gaps := min(float64(ahead)*float64(gapOf(1, l)), float64(farthest))
-	return later(p.next, now.Add(-slack(l))).Add(time.Duration(gaps) - p.credit)
+	gaps := min(float64(ahead)*float64(p.gapOf(1, l)), float64(farthest))
+	return later(p.next, now.Add(-p.slack(l))).Add(time.Duration(gaps) - p.credit)
 }
 
 // farthest is as far as a forecast looks: lines may be longer than a Duration
@@ -67,10 +68,20 @@ func (p *pace) earliest(now time.Time, ahead int, l *limit.Limit) time.Time {
 const farthest = 366 * 24 * time.Hour
 
 // gapOf fills 95 % of the window with a quota: what the meter gives back late
-// never has to be made up.
-func gapOf(w int64, l *limit.Limit) time.Duration {
-	return time.Duration(float64(l.Window) * 0.95 * float64(min(w, l.N)) / float64(l.N))
+// never has to be made up. Of a quota that nobody told us there is no meter to
+// be late: its pace is all there is.
+func (p *pace) gapOf(w int64, l *limit.Limit) time.Duration {
+	fill := 0.95
+	if p.exact {
+		fill = 1
+	}
+	return time.Duration(float64(l.Window) * fill * float64(min(w, l.N)) / float64(l.N))
 }
 
 // slack is what is made good of timers that fire late.
-func slack(l *limit.Limit) time.Duration { return l.Window / 50 }
+func (p *pace) slack(l *limit.Limit) time.Duration {
+	if p.exact {
+		return min(l.Window/50, 10*time.Millisecond)
+	}
+	return l.Window / 50
+}

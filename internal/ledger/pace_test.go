@@ -202,7 +202,7 @@ func TestForecastIsNeverLaterThanTheTruth(t *testing.T) {
 		for _, a := range h.open {
 			b := h.books[a.book]
 			b.Answered(h.now, a.id)
-			b.Accepted(a.id)
+			b.Accepted(t0, a.id)
 			b.End(h.now, a.id)
 		}
 		now := h.now
@@ -219,7 +219,7 @@ func TestForecastIsNeverLaterThanTheTruth(t *testing.T) {
 			}
 			id := book.Grant(now, &ask)
 			book.Answered(now, id)
-			book.Accepted(id)
+			book.Accepted(now, id)
 			book.End(now, id)
 		}
 		if late := forecast.At.Sub(now); late > time.Microsecond { // a bucket's level is a float
@@ -249,7 +249,7 @@ func TestPaceKeepsToTheNetRate(t *testing.T) {
 				w := 1 + r.Int64N(l.N/5)
 				now = later(now, p.next)
 				p.passed(now, w, &l)
-				gaps += gapOf(w, &l)
+				gaps += p.gapOf(w, &l)
 				open = append(open, charge{now, w})
 			case 2:
 				if len(open) == 0 {
@@ -258,12 +258,12 @@ func TestPaceKeepsToTheNetRate(t *testing.T) {
 				k := r.IntN(len(open))
 				w := 1 + r.Int64N(open[k].w)
 				p.unpassed(now, open[k].at, w, &l)
-				gaps -= gapOf(w, &l)
+				gaps -= p.gapOf(w, &l)
 				if open[k].w -= w; open[k].w == 0 {
 					open = slices.Delete(open, k, k+1)
 				}
 			}
-			if allowed := p.next.Add(-p.credit).Sub(t0) + slack(&l); gaps > allowed+time.Duration(i)*2 {
+			if allowed := p.next.Add(-p.credit).Sub(t0) + p.slack(&l); gaps > allowed+time.Duration(i)*2 {
 				t.Fatalf("seed %d, step %d, after %v: gaps of %v were taken and kept, want %v at most", seed, i, now.Sub(t0), gaps, allowed)
 			}
 		}

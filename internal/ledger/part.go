@@ -16,25 +16,45 @@ type share struct {
 // resize puts the part in force.
 func (t *tally) resize() {
 	before := max(t.limit.N, 1)
-	t.limit = t.rule.Limit
-	if !t.shared {
-		t.meter.Resize(t.rule.Limit, t.rule.Limit.Capacity())
-		return
+	n := t.capacity()
+	if t.shared {
+		n = t.target()
+		t.learn.share = float64(max(n, 1)) / float64(t.capacity())
 	}
-	n := t.rule.Limit.Capacity() // may have been lowered
-	t.share.hold, t.share.target = min(t.share.hold, n), min(t.share.target, n)
-	t.meter.Resize(t.rule.Limit, t.held())
-	t.limit = partOf(t.rule.Limit, t.share.target)
+	t.limit = partOf(t.rule.Limit, n)
+	t.resizeMeter()
 	t.pace.scale(float64(before) / float64(t.limit.N))
 }
+
+func (t *tally) resizeMeter() { t.meter.Resize(t.rule.Limit, t.held()) }
+
+// capacity returns what of the limit is there for all instances: less than it
+// says if somebody else uses it too, and of one that nobody told us what was
+// learned.
+func (t *tally) capacity() int64 {
+	switch {
+	case !t.learns():
+		return t.rule.Limit.Capacity()
+	case t.learn.unknown:
+		return t.learn.inForce()
+	}
+	return min(t.learn.inForce(), t.rule.Limit.Capacity())
+}
+
+// target returns what of the part may be taken: it may have been told before
+// the limit was lowered.
+func (t *tally) target() int64 { return min(t.share.target, t.capacity()) }
 
 // held returns the part that the meter has: 1 at least, of which nothing may be
 // taken, but where tokens would come with it.
 func (t *tally) held() int64 {
-	if t.rule.Limit.Kind == limit.Bucket {
-		return t.share.hold
+	if !t.shared {
+		return t.capacity()
 	}
-	return max(t.share.hold, 1)
+	if t.rule.Limit.Kind == limit.Bucket {
+		return min(t.share.hold, t.capacity())
+	}
+	return max(min(t.share.hold, t.capacity()), 1)
 }
 
 // partOf returns a limit that gives out n of what l does.
@@ -52,17 +72,22 @@ func partOf(l limit.Limit, n int64) limit.Limit {
 // that has ahead others like it in front of it.
 func (t *tally) forecast(now time.Time, w int64, ahead int, pressed time.Time) time.Time {
 	l, pace := t.limit, t.pace
-	if t.shared {
-		if l.Kind == limit.Bucket {
-			return now // parts and their tokens come and go
-		}
+	n := t.capacity()
+	switch {
+	case t.learn.unknown || t.shared && l.Kind == limit.Bucket:
+		return now // it grows, or parts and their tokens come and go
+	case t.shared:
 		// As if all were there that can be had: who needs more gets it once.
-		n := max(t.share.most, t.share.hold, min(w, t.rule.Limit.Capacity()), 1)
+		n = max(t.share.most, t.share.hold, min(w, t.rule.Limit.Capacity()), 1)
+	case t.learn.lowered():
+		n = t.rule.Limit.Capacity() // it comes back
+	}
+	if t.shared || t.learn.lowered() {
 		pace.scale(float64(l.N) / float64(n))
 		l = partOf(t.rule.Limit, n)
 		t.meter.Used(now) // windows that have ended are paid for by the part that is held
 		t.meter.Resize(t.rule.Limit, n)
-		defer t.meter.Resize(t.rule.Limit, t.held())
+		defer t.resizeMeter()
 	}
 	at := t.meter.Forecast(now, w+int64(ahead))
 	return later(at, t.paced(now, pressed, pace.earliest(now, ahead, &l)))
@@ -97,6 +122,9 @@ func (l *Ledger) Parts() Parts {
 // Rule returns the rule of part i.
 func (p Parts) Rule(i int) Rule { return p[i].rule }
 
+// Text returns what people call part i's limit; see Status.
+func (p Parts) Text(i int) string { return p[i].text }
+
 // Linger returns for how long after its last attempt part i may count.
 func (p Parts) Linger(i int) time.Duration {
 	t := p[i]
@@ -112,6 +140,40 @@ func (p Parts) Linger(i int) time.Duration {
 	}
 }
 
+// Capacity returns what of part i's limit is there for all instances, as this
+// one has learned.
+func (p Parts) Capacity(i int) int64 { return p[i].capacity() }
+
+// Known returns what of part i's limit all instances may hold together, as was
+// configured or told.
+func (p Parts) Known(i int) int64 {
+	switch t := p[i]; {
+	case !t.learns():
+		return t.rule.Limit.Capacity()
+	case t.learn.unknown:
+		return mostLearned
+	default:
+		return int64(t.learn.known)
+	}
+}
+
+// Lesson returns what was learned of part i's limit, for all instances, and from
+// how many refusals; 0 if nothing was.
+func (p Parts) Lesson(i int) (n, refusals int64) {
+	t := p[i]
+	if !t.learns() || !t.learn.unknown && t.learn.strikes == 0 {
+		return 0, 0
+	}
+	return t.capacity(), t.learn.strikes
+}
+
+// Adopt takes in what all instances have learned of part i's limit.
+func (p Parts) Adopt(now time.Time, i int, n, refusals int64) {
+	if t := p[i]; n > 0 && t.learns() && t.learn.adopt(now, float64(n), refusals) {
+		t.resize()
+	}
+}
+
 // Used returns what of part i counts at the upstream, or may come to: the rest
 // may at once be another instance's.
 func (p Parts) Used(now time.Time, i int) int64 { return p[i].meter.Used(now) }
@@ -123,7 +185,7 @@ func (p Parts) Uses(now time.Time, i int, classes *[Classes]int64) {
 
 // Short reports whether part i has no room for a weight.
 func (p Parts) Short(now time.Time, i int, w int64) bool {
-	return p[i].meter.Used(now)+w > p[i].share.target
+	return p[i].meter.Used(now)+w > p[i].target()
 }
 
 // Weight returns what an attempt takes of part i.

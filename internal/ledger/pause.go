@@ -8,6 +8,7 @@ import "time"
 type pause struct {
 	until      time.Time
 	strikes    int    // pauses in a row
+	eased      bool   // see Eased
 	round      uint64 // counts strikes: attempts of an earlier one were answered by this pause
 	unanswered int64  // attempts of this round
 	allowed    int64  // of them, while ramping up; 0: any number
@@ -52,12 +53,19 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 	if permit == nil || permit.round != p.round {
 		return p.until
 	}
-	b.strike()
+	p.eased = p.strikes == 0
+	lowered := false
 	for i := range permit.holds {
-		permit.holds[i].tally.throttled(now)
+		lowered = permit.holds[i].tally.throttled(now) || lowered
 	}
+	p.eased = p.eased && lowered
+	b.strike()
 	return p.until
 }
+
+// Eased reports whether the last refusal was the first in a row, and answered by
+// sending less from now on: nothing need stop for it.
+func (b *Book) Eased() bool { return b.pause.eased }
 
 // strike begins a round: attempts ramp up once the pause is over.
 func (b *Book) strike() {
@@ -65,6 +73,9 @@ func (b *Book) strike() {
 	p.round++
 	p.unanswered = 0
 	p.strikes++
+	if p.eased {
+		return
+	}
 	p.allowed = 1
 	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
 }
@@ -77,6 +88,7 @@ func (b *Book) Hear(now, until time.Time) bool {
 		return false
 	}
 	if !now.Before(p.until) {
+		p.eased = false
 		b.strike()
 		for _, t := range b.tallies {
 			t.throttled(now)
@@ -91,9 +103,17 @@ func (b *Book) Hear(now, until time.Time) bool {
 const rampEnough = 32
 
 // Accepted says that an attempt was answered, and not with a refusal.
-func (b *Book) Accepted(id ID) {
+func (b *Book) Accepted(now time.Time, id ID) {
 	p := &b.pause
-	if permit := b.permits.get(id); permit == nil || permit.round != p.round {
+	permit := b.permits.get(id)
+	if permit == nil {
+		return
+	}
+	for i := range permit.holds {
+		h := &permit.holds[i]
+		h.tally.learn.accept(now, h.weight, permit.round == p.round && p.allowed == 0)
+	}
+	if permit.round != p.round {
 		return
 	}
 	p.strikes = 0

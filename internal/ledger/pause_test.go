@@ -44,7 +44,7 @@ func TestAttemptsGrantedBeforeAPauseDoNotStrikeTwice(t *testing.T) {
 	}
 	now := t0.Add(2 * time.Second)
 	old := ids[0]
-	b.Accepted(old)
+	b.Accepted(now, old)
 	if b.Strikes() != 1 {
 		t.Error("an attempt from before the pause ended it")
 	}
@@ -58,7 +58,7 @@ func TestAttemptsGrantedBeforeAPauseDoNotStrikeTwice(t *testing.T) {
 	now = now.Add(time.Second)
 	id = mustGrant(t, b, now, Ask{}, 1)[0]
 	b.Answered(now, id)
-	b.Accepted(id)
+	b.Accepted(now, id)
 	if b.Strikes() != 0 {
 		t.Errorf("%d strikes after an answer, want 0", b.Strikes())
 	}
@@ -87,7 +87,7 @@ func roundTrip(b *Book, now time.Time, answered bool) int {
 	for _, id := range ids {
 		if answered {
 			b.Answered(now, id)
-			b.Accepted(id)
+			b.Accepted(now, id)
 		}
 		b.End(now, id)
 	}
@@ -256,7 +256,7 @@ func TestHeardPauseHoldsBackRampsUpAndWidens(t *testing.T) {
 	}
 	b.Answered(t0, old)
 	b.Throttled(t0, old, time.Second) // granted before: it tells nothing new
-	b.Accepted(old)
+	b.Accepted(t0, old)
 	b.End(t0, old)
 	if b.Strikes() != 1 || !b.PausedUntil(t0).Equal(end) || b.Status(t0)[0].Spread != 60*ms {
 		t.Errorf("%d strikes, paused until %v, spread %v, want one pause of a minute", b.Strikes(), b.PausedUntil(t0), b.Status(t0)[0].Spread)

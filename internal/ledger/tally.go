@@ -19,10 +19,17 @@ type tally struct {
 	spread  spread
 	pace    pace
 	uses    uses
+	learn   learner
+	told    told
+	news    news
 }
 
 func newTally(r Rule, shared bool, now time.Time) *tally {
 	t := &tally{rule: r, text: r.Limit.String(), shared: shared, spread: newSpread(r.Limit.N, r.Limit.Window)}
+	t.learn = newLearner(r.Limit.Capacity(), r.Limit.Window, r.Source == Guessed)
+	if r.Source == Guessed {
+		t.text, t.pace.exact = "learned", true
+	}
 	t.meter = limit.NewMeter(r.Limit, now, t.spread.burst())
 	t.meter.SetSpread(t.spread.d)
 	t.resize()
@@ -34,6 +41,12 @@ func adopt(old []*tally, r Rule, shared bool, now time.Time) *tally {
 	for i, t := range old {
 		if t != nil && t.rule.same(r) && t.shared == shared {
 			old[i] = nil
+			if r.Source == Told {
+				return t // answers have the last word
+			}
+			if r.Limit != t.rule.Limit {
+				t.learn.know(r.Limit.Capacity())
+			}
 			t.rule, t.text = r, r.Limit.String()
 			t.resize()
 			return t
@@ -43,8 +56,13 @@ func adopt(old []*tally, r Rule, shared bool, now time.Time) *tally {
 }
 
 func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Time, bool) {
+	if t.learn.lowered() {
+		t.grow(now, pressed)
+	}
 	if t.shared {
-		keep += t.held() - t.share.target // goes back as it falls free
+		keep += t.held() - t.target() // goes back as it falls free
+	} else {
+		w = min(w, t.capacity()) // what has been lowered may be overdrawn once
 	}
 	at, known := t.meter.Ready(now, w, keep)
 	return later(at, t.paced(now, pressed, t.pace.next)), known
@@ -60,6 +78,7 @@ func (t *tally) grant(now time.Time, w int64, pressed time.Time) (paced int64) {
 		t.pace.passed(now, w, &t.limit)
 		paced = w
 	}
+	t.grow(now, pressed)
 	most := t.limit.Capacity()
 	if t.spread.quiet(now, t.meter.Used(now) >= most-most/10) {
 		t.meter.SetSpread(t.spread.d)
@@ -67,12 +86,20 @@ func (t *tally) grant(now time.Time, w int64, pressed time.Time) (paced int64) {
 	return paced
 }
 
+// grow has what was lowered creep back up, and what nobody told us grow while
+// calls wait for it.
+func (t *tally) grow(now, pressed time.Time) {
+	if t.learn.grow(now, pressed) {
+		t.resize()
+	}
+}
+
 // spaced reports whether attempts are kept apart: under lasting pressure, and
 // for a while after a burst was throttled.
 func (t *tally) spaced(now, pressed time.Time) bool {
 	switch t.rule.Limit.Kind {
 	case limit.Sliding, limit.Fixed:
-		return now.Before(t.pace.until) || t.lasting(now, pressed)
+		return t.learn.unknown || now.Before(t.pace.until) || t.lasting(now, pressed)
 	}
 	return false
 }
@@ -89,20 +116,32 @@ func (t *tally) paced(now, pressed, at time.Time) time.Time {
 	switch {
 	case !t.spaced(now, pressed):
 		return now
-	case at.After(t.pace.until) && !t.lasting(now, pressed):
+	case at.After(t.pace.until) && !t.learn.unknown && !t.lasting(now, pressed):
 		return t.pace.until
 	}
 	return at
 }
 
 // throttled says that the upstream refused an attempt although there was room.
-func (t *tally) throttled(now time.Time) {
+// It reports whether less is sent from now on.
+func (t *tally) throttled(now time.Time) (lowered bool) {
 	if t.rule.Limit.Kind == limit.Concurrent {
-		return
+		return false
 	}
-	t.spread.widen(now)
-	t.meter.SetSpread(t.spread.d)
+	if t.learns() && t.learn.strike(now) {
+		t.resize()
+		lowered = true
+	} else {
+		t.spread.widen(now)
+		t.meter.SetSpread(t.spread.d)
+	}
 	t.pace.until = now.Add(spacedFor * t.rule.Limit.Window)
+	return lowered
+}
+
+// learns reports whether refusals lower what may be used.
+func (t *tally) learns() bool {
+	return t.rule.Limit.Kind == limit.Sliding || t.rule.Limit.Kind == limit.Fixed
 }
 
 // idle reports whether a fresh tally would do as well.

@@ -1,0 +1,225 @@
+package ledger
+
+import (
+	"math"
+	"time"
+)
+
+// learner finds out how much of a limit there really is: one that nobody told
+// us, or one that somebody else uses too. It follows what the upstream accepts:
+//
+//	n   ╭╮                     a refusal: what was accepted, less 2 to 7 %
+//	   ╱ │      ╭──────╮  ╭──  back up to where it was refused, slow near it,
+//	  ╱  │   ╭──╯      │╭─╯    then beyond, slow at first (cubic)
+//	 ╱   ╰───╯         ╰╯
+//	slow start                 doubles every second, or with each round trip,
+//	                           until the first refusal
+//
+// The idea is that of CUBIC (RFC 9438): most of the time is spent near the
+// limit, and little at finding out whether it has moved. Refused twice at the
+// same place, it takes longer to come back there.
+type learner struct {
+	unknown bool    // there is no number to begin with, nor to end at
+	known   float64 // otherwise: as configured, or as the upstream says
+	window  time.Duration
+	share   float64 // of what is in force, that this instance may use
+
+	n       float64       // in force
+	peak    float64       // what was accepted before the last refusal
+	low     float64       // n after it
+	back    time.Duration // how long it takes from low to peak
+	climbed time.Duration // of it
+	slow    bool          // in slow start
+	grown   time.Time     // when it last grew
+	struck  time.Time     // when it was last refused; zero: never
+	settled int           // refusals in a row at the peak of the one before
+	strikes int64         // times that n was lowered
+	answers accepted
+}
+
+const (
+	startRate = 100.0 // per second, of a limit that nobody told us
+	giveWay   = 0.98  // of what was accepted
+	giveMore  = 0.94  // of it, where more than that is on its way already
+	giveBlind = 0.7   // of what was in force, where too little was accepted to tell
+	within    = 0.1   // of a peak: about the same
+	beyond    = 0.2   // of a peak are added when it has been passed for as long as it took
+
+	maxSpan   = 10 * time.Second
+	minBack   = 4 * time.Second // or four windows,
+	maxBack   = 5 * time.Minute // and no more
+	slowerFor = 3               // refusals at about the same peak, each of which doubles it
+)
+
+// mostLearned is as far as a limit grows that nobody told us.
+const mostLearned = 1 << 40
+
+func newLearner(known int64, window time.Duration, unknown bool) learner {
+	l := learner{unknown: unknown, known: float64(known), n: float64(known), window: window, share: 1}
+	if unknown {
+		l.n, l.slow = startRate*window.Seconds(), true
+	}
+	l.answers.span = l.span()
+	return l
+}
+
+// inForce returns how much may be used.
+func (l *learner) inForce() int64 { return max(int64(math.Round(l.n)), 1) }
+
+// lowered reports whether that is less than is known.
+func (l *learner) lowered() bool { return !l.unknown && l.n < l.known }
+
+// know takes in another number, as configured or told. What was lowered stays
+// so.
+func (l *learner) know(n int64) {
+	if l.unknown || !l.lowered() {
+		l.n = float64(n)
+	}
+	l.unknown, l.slow, l.known = false, false, float64(n)
+	l.n = min(l.n, l.known)
+}
+
+// accept counts an answer that was no refusal; see accepted.add.
+func (l *learner) accept(now time.Time, w int64, steady bool) { l.answers.add(now, w, steady) }
+
+// span is what is looked back at: a window, of long ones a part, and of a limit
+// that nobody told us a second.
+func (l *learner) span() time.Duration {
+	if l.unknown || l.window <= 0 {
+		return time.Second
+	}
+	return min(l.window, maxSpan)
+}
+
+// strike takes in a refusal although there was room. It is false if something
+// else is to be blamed first: the arrival spread, the first time.
+func (l *learner) strike(now time.Time) bool {
+	since, first := now.Sub(l.struck), l.struck.IsZero()
+	if !first && since < l.span() && !l.slow {
+		l.answers.restart()
+		return true // what was lowered has not shown yet
+	}
+	l.struck = now
+	if !l.unknown && !l.lowered() && (first || since > l.base()) {
+		return false
+	}
+	was, early := l.peak, l.climbed < l.back
+	l.peak = l.estimate(now)
+	l.settled++
+	if l.slow || math.Abs(l.peak-was) > within*was {
+		l.settled = 0
+	}
+	l.back = l.base()
+	give := giveWay
+	if l.unknown {
+		l.back <<= min(l.settled, slowerFor)
+		if l.slow || early {
+			give = giveMore
+		}
+	}
+	one := l.window.Seconds() / l.span().Seconds()
+	l.low = max(l.peak*give-one/2, l.peak/2, 1)
+	l.n, l.slow, l.climbed, l.grown = l.low, false, 0, now
+	l.strikes++
+	return true
+}
+
+// estimate returns what the upstream accepts in a window, as a refusal shows it.
+// Of a limit whose window nobody told us, what was accepted in the last second
+// may be more: out of a burst, or early in a window. So if it was refused before
+// it had come back to the peak, what was accepted since the last refusal counts.
+func (l *learner) estimate(now time.Time) float64 {
+	lately := !l.unknown || l.slow || l.climbed >= l.back
+	rate, ok := l.answers.refused(now, lately)
+	if !ok {
+		return max(l.n*giveBlind, 1)
+	}
+	return max(min(l.whole(rate), l.n), 1)
+}
+
+// whole returns what a rate of this instance, a second, makes of all instances
+// in a window.
+func (l *learner) whole(rate float64) float64 { return rate * l.window.Seconds() / l.share }
+
+// adopt takes in what others have learned: from more refusals, or from as many
+// if they have found more. It is false if that is no news.
+func (l *learner) adopt(now time.Time, n float64, strikes int64) bool {
+	if strikes < l.strikes || strikes == l.strikes && n <= float64(l.inForce()) || !l.unknown && strikes == 0 {
+		return false
+	}
+	switch {
+	case strikes > l.strikes:
+		l.slow, l.settled, l.back, l.climbed = false, 0, l.base(), 0
+		l.peak, l.low, l.struck, l.grown = n/giveWay, n, now, now
+	case !l.slow:
+		l.climbed = l.climbTo(n)
+	}
+	l.strikes, l.n = strikes, n
+	if !l.unknown {
+		l.n = min(n, l.known)
+	}
+	return true
+}
+
+// base is how long it takes from low to peak at first.
+func (l *learner) base() time.Duration {
+	if l.unknown {
+		return minBack
+	}
+	return min(max(4*min(l.window, maxBack), minBack), maxBack)
+}
+
+// grow lets time pass. A limit that nobody told us grows only while calls wait
+// for it and are accepted: what nobody wants is not asked for. pressed is since
+// when they wait; zero: none does.
+func (l *learner) grow(now, pressed time.Time) (changed bool) {
+	from := l.grown
+	l.grown = now
+	if pressed.IsZero() {
+		l.answers.restart()
+	}
+	if !l.unknown && !l.lowered() {
+		return false
+	}
+	if l.unknown {
+		if pressed.IsZero() {
+			return false
+		}
+		if l.answers.now.from.IsZero() {
+			return false
+		}
+		from = later(later(from, pressed), l.answers.now.from)
+	}
+	passed := now.Sub(from)
+	if passed <= 0 {
+		return false
+	}
+	before := l.inForce()
+	if l.slow {
+		l.n = max(l.n, min(l.n*math.Exp2(min(passed.Seconds(), 1)), 2*l.whole(l.answers.lately(now).rate(now))))
+	} else {
+		l.climbed += passed
+		x := float64(l.climbed)/float64(l.back) - 1
+		l.n = l.peak + l.steep(x)*x*x*x
+	}
+	if l.unknown {
+		l.n = min(l.n, mostLearned)
+	} else {
+		l.n = min(l.n, l.known)
+	}
+	return l.inForce() != before
+}
+
+// steep returns how steep the way is: x runs from -1 at low over 0 at the peak.
+func (l *learner) steep(x float64) float64 {
+	if x > 0 {
+		return l.peak - l.low + beyond*l.peak
+	}
+	return l.peak - l.low
+}
+
+// climbTo returns how long it takes from low to n.
+func (l *learner) climbTo(n float64) time.Duration {
+	x := math.Cbrt((n - l.peak) / l.steep(n-l.peak))
+	return time.Duration(float64(l.back) * (x + 1))
+}
