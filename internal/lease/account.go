@@ -19,6 +19,7 @@ type Account struct {
 	members map[string]*member
 	pools   map[string]*pool   // by limit
 	records map[string]*record // by upstream
+	lessons map[string]Lesson  // by limit
 
 	repair int64 // until when nobody gets more than it keeps
 	heed   int64 // until when nothing ends the repair
@@ -70,6 +71,7 @@ func NewAccount() *Account {
 		members: make(map[string]*member),
 		pools:   make(map[string]*pool),
 		records: make(map[string]*record),
+		lessons: make(map[string]Lesson),
 	}
 }
 
@@ -179,6 +181,7 @@ func (a *Account) apply(now int64, r *Report, wake map[string]bool) *member {
 		a.openPool(now, c)
 		a.setHold(now, c.Limit, s, c.Keep)
 		s.n, s.linger, s.want, s.need, s.gone = c.N, c.Linger.Microseconds(), c.Want, c.Need, 0
+		a.learn(c, wake)
 	}
 	for limit, s := range me.holds {
 		claimed := slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.Limit == limit })
@@ -195,6 +198,21 @@ func (a *Account) apply(now int64, r *Report, wake map[string]bool) *member {
 	}
 	return me
 }
+
+// learn takes in what was learned of a limit. It outlives those who learned it.
+func (a *Account) learn(c *Claim, wake map[string]bool) {
+	known, ok := a.lessons[c.Limit]
+	if !c.truer(known) || !ok && len(a.lessons) >= mostLessons {
+		return
+	}
+	a.lessons[c.Limit] = c.Lesson
+	if c.Refusals > known.Refusals {
+		a.wakeAll(wake)
+	}
+}
+
+// mostLessons bounds of how many limits an account keeps what was learned.
+const mostLessons = 64
 
 func (a *Account) wakeAll(wake map[string]bool) {
 	for id := range a.members {
@@ -224,13 +242,17 @@ func (a *Account) grant(now int64, id string, c *Claim, fresh bool, alive []stri
 	if len(stakes) == 0 || names[me] != id {
 		return Grant{} // a late report of an instance that has left
 	}
+	lesson := a.lessons[c.Limit]
+	if lesson.Learned > 0 {
+		n = min(n, lesson.Learned)
+	}
 	turn := turnOf(now, c.Window.Microseconds(), n, len(stakes))
 	targets := fill(n, stakes, turn)
 	s := stakes[me]
 	if over := held - n; over > 0 { // more is in use than may be: whoever can gives back
 		targets[me] = max(min(targets[me], s.hold-over), 0)
 	}
-	g := Grant{Target: targets[me]}
+	g := Grant{Target: targets[me], Lesson: lesson}
 	if fresh {
 		switch {
 		case max(s.wanted(), s.need) <= s.hold:

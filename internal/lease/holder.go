@@ -58,8 +58,17 @@ type Holder struct {
 type part struct {
 	Limit
 	hold, target, most int64
+	lesson             Lesson
 	wanted             int64 // all that was claimed last
 	short              bool  // less was given, though it should have been
+}
+
+// inForce returns what of the limit is there for all instances.
+func (p *part) inForce() int64 {
+	if p.lesson.Learned > 0 {
+		return min(p.N, p.lesson.Learned)
+	}
+	return p.N
 }
 
 // NewHolder returns a holder that holds nothing.
@@ -80,6 +89,10 @@ func (h *Holder) Configure(limits []Limit, loss Loss) {
 	}
 	h.asked = time.Time{} // an answer would be to other claims
 }
+
+// Learn takes in what of limit i all instances may hold together, and what was
+// learned of it.
+func (h *Holder) Learn(i int, n int64, l Lesson) { h.parts[i].N, h.parts[i].lesson = n, l }
 
 // Standing is how a holder stands with its store.
 type Standing uint8
@@ -115,11 +128,11 @@ func (h *Holder) Part(now time.Time, i int) Part {
 	p := &h.parts[i]
 	switch standing := h.Standing(now); {
 	case standing == Leased:
-		return Part{p.hold, min(p.hold, p.target), max(p.most, p.hold, p.N/int64(max(h.alive, 1)))}
+		return Part{p.hold, min(p.hold, p.target), max(p.most, p.hold, p.inForce()/int64(max(h.alive, 1)))}
 	case standing == Lapsed || h.loss != Share || h.alive == 0:
 		return Part{p.hold, 0, p.N} // nobody knows how much there will be
 	}
-	share := p.N / int64(h.alive)
+	share := p.inForce() / int64(h.alive)
 	if now.Before(h.comeDown(p)) || !h.asked.IsZero() { // it keeps to what it has said
 		share = min(p.hold, max(share, 1))
 		return Part{max(p.hold, share), share, share}
@@ -169,7 +182,7 @@ func (h *Holder) Report(now time.Time, demands []Demand) Report {
 		}
 		r.Claims[i] = Claim{
 			Limit: p.Limit.Limit, N: p.N, Window: p.Window, Linger: p.Linger, Refill: p.Refill,
-			Keep: p.hold, Want: d.Want, Need: d.Need,
+			Keep: p.hold, Want: d.Want, Need: d.Need, Lesson: p.lesson,
 		}
 	}
 	h.asked = now
@@ -209,7 +222,7 @@ func (h *Holder) Answer(r Reply) bool {
 		p := &h.parts[i]
 		short := g.Hold < min(g.Target, p.wanted)
 		h.asks = h.asks || short && (!p.short || g.Hold > p.hold)
-		p.hold, p.target, p.most, p.short = g.Hold, g.Target, g.Most, short
+		p.hold, p.target, p.most, p.short, p.lesson = g.Hold, g.Target, g.Most, short, g.Lesson
 	}
 	return true
 }

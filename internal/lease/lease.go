@@ -62,6 +62,20 @@ type Claim struct {
 	Keep int64          // what it holds itself to until it is answered
 	Want [Classes]int64 // what it could use, by class; what it uses is a part of it
 	Need int64          // what its first call needs to start; 0: none waits
+
+	Lesson // what it has learned of the limit
+}
+
+// Lesson is what was learned of a limit, because nobody told us its number or
+// because others use it too. Of two, that of more refusals is the truer one; of
+// as many, that which has found more.
+type Lesson struct {
+	Learned  int64 // so much there is for all instances; 0: nothing was learned
+	Refusals int64 // that it was learned from
+}
+
+func (l Lesson) truer(than Lesson) bool {
+	return l.Refusals > than.Refusals || l.Refusals == than.Refusals && l.Learned > than.Learned
 }
 
 // Report is what an instance says in a sync.
@@ -99,6 +113,7 @@ type Grant struct {
 	Target int64 // what it should hold: what is above goes back as it falls free
 	Most   int64 // what it could come to hold, if it wanted all it can get
 	Tokens int64 // of a token bucket: thousandths of tokens that came with what it was given
+	Lesson       // the truest that there is
 }
 
 // Reply answers a report.

@@ -59,13 +59,16 @@ func (s *Store) key(account string) string {
 
 // check refuses what the account has no room for.
 func check(account string, r *lease.Report) error {
-	if r.Instance == "" || r.Instance == "account" {
+	if r.Instance == "" || r.Instance == "account" || r.Instance == "lessons" {
 		return fmt.Errorf("%q is no name for an instance", r.Instance)
 	}
 	names := []string{account, r.Instance, r.Host}
 	for _, c := range r.Claims {
 		if c.N > MaxN {
 			return fmt.Errorf("limit %s: %d is above %d, the most that can be shared", c.Limit, c.N, int64(MaxN))
+		}
+		if c.Learned > MaxN || c.Refusals > MaxN {
+			return fmt.Errorf("limit %s: %d learned from %d refusals is above %d, the most that can be shared", c.Limit, c.Learned, c.Refusals, int64(MaxN))
 		}
 		names = append(names, c.Limit)
 	}
@@ -82,7 +85,7 @@ func check(account string, r *lease.Report) error {
 
 // arguments returns the report as the step takes it.
 func (s *Store) arguments(account string, r *lease.Report) []string {
-	args := make(arguments, 0, 12+15*len(r.Claims)+9*len(r.Breakers))
+	args := make(arguments, 0, 12+17*len(r.Claims)+9*len(r.Breakers))
 	args.text("") // the time
 	args.text(r.Instance)
 	args.text(r.Host)
@@ -97,6 +100,7 @@ func (s *Store) arguments(account string, r *lease.Report) []string {
 		for _, want := range c.Want {
 			args.numbers(min(want, wantMost))
 		}
+		args.numbers(c.Learned, c.Refusals)
 	}
 	for i := range r.Breakers {
 		b := &r.Breakers[i]
@@ -128,7 +132,10 @@ func parse(fields []rueidis.RedisMessage, r *lease.Report) (lease.Reply, error) 
 	f := &reader{fields: fields}
 	reply := lease.Reply{Seq: f.number(), Pause: f.micros(), Repair: f.flag(), Members: int(f.number()), Alive: int(f.number())}
 	for range r.Claims {
-		reply.Grants = append(reply.Grants, lease.Grant{Hold: f.number(), Target: f.number(), Most: f.number(), Tokens: f.number()})
+		reply.Grants = append(reply.Grants, lease.Grant{
+			Hold: f.number(), Target: f.number(), Most: f.number(), Tokens: f.number(),
+			Lesson: lease.Lesson{Learned: f.number(), Refusals: f.number()},
+		})
 	}
 	for _, b := range r.Breakers {
 		reply.Breakers = append(reply.Breakers, lease.Breaker{

@@ -58,6 +58,7 @@ type history struct {
 	instances  []*instance
 	born       int
 	generation []int64        // the highest so far, by upstream
+	refusals   int64          // the most that may have been learned from
 	past       []lease.Report // the latest
 }
 
@@ -175,6 +176,10 @@ func (h *history) report(in *instance) lease.Report {
 		}
 		if h.IntN(3) == 0 {
 			claim.Need = 1 + h.Int64N(claim.N)
+		}
+		if h.IntN(8) == 0 { // it has learned something, or has yet to hear of what others did
+			claim.Learned, claim.Refusals = h.Int64N(claim.N+1), h.Int64N(h.refusals+1)
+			h.refusals += h.Int64N(2)
 		}
 		r.Claims = append(r.Claims, claim)
 	}

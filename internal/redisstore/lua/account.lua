@@ -12,6 +12,28 @@ local function set_want(m, at, want)
   m[at + SUM], m[at + FIRST] = sum, first
 end
 
+local function learn(c, wake)
+  local known = a.lessons[c.limit]
+  local learned, refusals = known and known.learned or 0, known and known.refusals or 0
+  if c.refusals < refusals or c.refusals == refusals and c.learned <= learned then
+    return
+  end
+  if not known then
+    local count = 0
+    for _ in pairs(a.lessons) do
+      count = count + 1
+    end
+    if count >= LESSONS then
+      return
+    end
+  end
+  a.lessons[c.limit] = {learned = c.learned, refusals = c.refusals}
+  a.taught = true
+  if c.refusals > refusals then
+    wake_all(wake)
+  end
+end
+
 -- apply returns the reporter's row, and whether the pause was extended.
 local function apply(now, r, wake)
   local me = a.members[r.instance]
@@ -36,6 +58,7 @@ local function apply(now, r, wake)
     set_hold(now, c.limit, me, at, c.keep)
     me[at + N], me[at + LINGER], me[at + NEED], me[at + GONE] = c.n, c.linger, c.need, 0
     set_want(me, at, c.want)
+    learn(c, wake)
   end
   for at = HEAD + 1, HEAD + me[STAKES] * STAKE, STAKE do
     if not claimed[me[at]] and me[at + GONE] == 0 then
@@ -87,7 +110,7 @@ local function wake_for(free, v, targets, wake)
   end
 end
 
--- grant appends hold, target, most and tokens to out.
+-- grant appends hold, target, most, tokens and the lesson to out.
 local function grant(now, id, c, fresh, alive, wake, out)
   local v, o, me = view_of(c, alive), #out, nil
   for i = 1, v.count do
@@ -96,8 +119,14 @@ local function grant(now, id, c, fresh, alive, wake, out)
     end
   end
   if not me then
-    out[o + 1], out[o + 2], out[o + 3], out[o + 4] = 0, 0, 0, 0
+    for i = 1, 6 do
+      out[o + i] = 0
+    end
     return
+  end
+  local lesson = a.lessons[c.limit] or {learned = 0, refusals = 0}
+  if lesson.learned > 0 and lesson.learned < v.n then
+    v.n = lesson.learned
   end
   local turn = turn_of(now, c.window, v.n, v.count)
   local targets = fill(v, turn)
@@ -133,4 +162,5 @@ local function grant(now, id, c, fresh, alive, wake, out)
   end
   out[o + 1], out[o + 2], out[o + 4] = m[at + HOLD], targets[me], tokens
   out[o + 3] = max(m[at + HOLD], most(v, me, turn))
+  out[o + 5], out[o + 6] = lesson.learned, lesson.refusals
 end

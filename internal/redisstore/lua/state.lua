@@ -10,6 +10,7 @@ local floor, max, min, sort = math.floor, math.max, math.min, table.sort
 
 local KEPT, GRACE, PATIENCE, LEAP, SLACK = 3000000, 1000000, 4000, 1000000, 250000
 local CLASSES, USUAL = 8, 4 -- classes are counted from 1 here
+local LESSONS = 64 -- limits of which it is kept what was learned
 local IDLE = 25 * 3600 * 1000000 -- how long an account stays that nobody syncs
 
 -- A member is one flat row: a head, its stakes, its facts. A stake begins with
@@ -54,6 +55,7 @@ local function codec(head, first, second)
 end
 
 local pack_member, parse_member = codec('s' .. ('d'):rep(HEAD - HOST), 's' .. ('d'):rep(STAKE - 1), 's' .. ('d'):rep(FACT - 1))
+local pack_lessons, parse_lessons = codec('', 'sdd', '')
 local pack_account, parse_account = codec('ddddddd', 'sdddd', 'sdddds')
 
 -- load reads the account.
@@ -65,11 +67,16 @@ local function load(key)
   end
   kept[key] = nil -- what a call that fails has done to rows is not stored
   a = {now = 0, skew = 0, pause = 0, repair = 0, heed = 0, round = 0, expect = 0,
-    members = {}, bytes = {}, pools = {}, records = {}, dirty = {}, held = {}}
+    members = {}, bytes = {}, pools = {}, records = {}, lessons = {}, dirty = {}, held = {}}
   local fields = redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
     local name, bytes = fields[i], fields[i + 1]
-    if name ~= 'account' then
+    if name == 'lessons' then
+      local row = parse_lessons(bytes)
+      for at = 3, 3 * row[1], 3 do
+        a.lessons[row[at]] = {learned = row[at + 1], refusals = row[at + 2]}
+      end
+    elseif name ~= 'account' then
       a.bytes[name] = bytes
       a.members[name] = known.bytes[name] == bytes and known.members[name] or parse_member(bytes)
     else
@@ -117,6 +124,15 @@ local function store(key, now)
     end
   end
   redis.call('HSET', key, 'account', pack_account(row))
+  if a.taught then
+    row = {0, 0}
+    for _, limit in ipairs(sorted(a.lessons)) do
+      local l = a.lessons[limit]
+      row[1] = row[1] + 1
+      row[#row + 1], row[#row + 2], row[#row + 3] = limit, l.learned, l.refusals
+    end
+    redis.call('HSET', key, 'lessons', pack_lessons(row))
+  end
   for id in pairs(a.dirty) do
     local m = a.members[id]
     if m then

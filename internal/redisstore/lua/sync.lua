@@ -1,7 +1,7 @@
 -- The step: its arguments, its messages, its answer.
 
 -- In a report: where claims begin, and how long a claim and a breaker are.
-local CLAIMS, CLAIM, BREAKER = 13, 15, 9
+local CLAIMS, CLAIM, BREAKER = 13, 17, 9
 
 -- report takes the arguments apart.
 local function report(args)
@@ -16,6 +16,7 @@ local function report(args)
     for class = 1, CLASSES do
       c.want[class] = tonumber(args[at + 6 + class])
     end
+    c.learned, c.refusals = tonumber(args[at + 15]), tonumber(args[at + 16])
     r.claims[i] = c
     at = at + CLAIM
   end
