@@ -98,7 +98,7 @@ func limitOf(p ledger.Parts, i int) lease.Limit {
 	r := p.Rule(i)
 	l := lease.Limit{
 		Limit:  r.Limit.Dimension + " " + kinds[r.Limit.Kind] + " " + r.Limit.Window.String() + " " + scopeText(r),
-		N:      r.Limit.Capacity(),
+		N:      p.Known(i),
 		Window: r.Limit.Window,
 		Linger: p.Linger(i),
 	}
@@ -174,6 +174,10 @@ func (a *account) turn() time.Duration {
 
 // reportLocked makes the report that is sent now.
 func (a *account) reportLocked(now time.Time) lease.Report {
+	for i := range a.parts {
+		n, refusals := a.parts.Lesson(i)
+		a.holder.Learn(i, a.parts.Known(i), lease.Lesson{Learned: n, Refusals: refusals})
+	}
 	demands := a.demandsLocked(now)
 	a.out, a.asked, a.again, a.leaves, a.due = true, now, false, false, time.Time{}
 	if a.rests && now.Sub(a.busy) >= restAfter {
@@ -203,6 +207,9 @@ func (a *account) answerLocked(now, asked time.Time, r lease.Reply) (told []func
 		return nil
 	}
 	a.tries = 0
+	for i, g := range r.Grants {
+		a.parts.Adopt(now, i, g.Learned, g.Refusals)
+	}
 	a.enforceLocked(now)
 	for i, g := range r.Grants {
 		if g.Tokens > 0 {
@@ -382,7 +389,7 @@ func (a *account) instancesLocked() []InstanceStatus {
 		s := InstanceStatus{Instance: p.Host, Self: p.Instance == a.id, Shares: make(map[string]int64)}
 		for i, hold := range p.Hold {
 			if i < len(a.parts) {
-				s.Shares[shareText(a.parts.Rule(i))] = hold
+				s.Shares[shareText(a.parts, i)] = hold
 			}
 		}
 		all = append(all, s)
@@ -390,12 +397,13 @@ func (a *account) instancesLocked() []InstanceStatus {
 	return all
 }
 
-// shareText is a limit as configured, and its scope if that is not the usual one.
-func shareText(r ledger.Rule) string {
-	if r.Scope == ledger.PerCredential {
-		return r.Limit.String()
+// shareText is a limit as Status has it, and its scope if that is not the usual
+// one.
+func shareText(p ledger.Parts, i int) string {
+	if r := p.Rule(i); r.Scope != ledger.PerCredential {
+		return p.Text(i) + " " + scopeText(r)
 	}
-	return r.Limit.String() + " " + scopeText(r)
+	return p.Text(i)
 }
 
 // leave gives back what nothing counts for any more; the rest as it ends to

@@ -48,7 +48,7 @@ func (a *account) demandsLocked(now time.Time) []lease.Demand {
 		if d.Used > 0 || first != nil {
 			a.busy = now
 		}
-		most := a.parts.Rule(i).Limit.Capacity()
+		most := a.parts.Capacity(i)
 		for c := range d.Want {
 			d.Want[c] = min(d.Want[c], most)
 		}

@@ -16,6 +16,7 @@ type Events struct {
 	Retried        func(Retried)
 	Paused         func(Paused)
 	BreakerChanged func(BreakerChanged)
+	LimitLearned   func(LimitLearned)
 	StoreChanged   func(StoreChanged)
 	Synced         func(Synced)
 }
@@ -88,6 +89,18 @@ type BreakerChanged struct {
 	Reason     string
 }
 
+// LimitLearned says that a limit that was not configured was taken over from
+// answers, or has been found by what the upstream refuses. It is told once a
+// minute at most for each limit.
+type LimitLearned struct {
+	Upstream   string
+	Credential string // as in Paused
+	Limit      string // as answers told it; "learned" if none did
+	Source     string // told or learned
+	InForce    int64  // what may be used of it
+	Window     time.Duration
+}
+
 // StoreChanged says that the store that quotas are shared through was reached,
 // or is lost.
 type StoreChanged struct {
@@ -111,6 +124,15 @@ func (e *Events) news(upstream string, s *seat, n news, why func() string) {
 	if n.changed && e.BreakerChanged != nil {
 		e.BreakerChanged(BreakerChanged{
 			Upstream: upstream, Credential: s.credential, State: n.state, Until: n.until, Reason: why(),
+		})
+	}
+	if e.LimitLearned == nil {
+		return
+	}
+	for _, l := range n.learned {
+		e.LimitLearned(LimitLearned{
+			Upstream: upstream, Credential: s.credential, Limit: l.Text, Source: l.Rule.Source.String(),
+			InForce: l.InForce, Window: l.Rule.Limit.Window,
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/dialect"
+	"github.com/headgate/headgate/internal/ledger"
 )
 
 // observe reads an answer and tells the desk what it means.
@@ -17,7 +18,7 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	took := now.Sub(a.started)
 	c.upstreamTime += took
 	r := c.read(a, resp, now)
-	v := verdict{outcome: breaker.Success}
+	v := verdict{outcome: breaker.Success, limits: factsOf(r.Limits)}
 	switch r.Class {
 	case dialect.Throttled:
 		v.outcome, v.told = breaker.Throttled, r.HasWait
@@ -40,6 +41,18 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	})
 	c.gate.events.news(c.upstream.name, a.seat, n, r.Why)
 	return r
+}
+
+// factsOf returns what a reading tells of limits, as the ledger takes it.
+func factsOf(limits []dialect.Limit) []ledger.Fact {
+	if len(limits) == 0 {
+		return nil
+	}
+	facts := make([]ledger.Fact, len(limits))
+	for i, l := range limits {
+		facts[i] = ledger.Fact{Dimension: l.Dimension, N: l.Limit, Remaining: l.Remaining, Reset: l.Reset, Window: l.Window}
+	}
+	return facts
 }
 
 // observeFailure tells the desk of an attempt without an answer. Who goes away,

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
+	"github.com/headgate/headgate/internal/ledger"
 )
 
 // verdict is what an answer means to the desk.
@@ -11,6 +12,7 @@ type verdict struct {
 	outcome breaker.Outcome
 	told    bool                            // the answer itself asked for the pause
 	pause   func(strikes int) time.Duration // of a throttled answer, the strikes-th in a row
+	limits  []ledger.Fact                   // that the answer tells of
 }
 
 // news is what others may want to hear of a report.
@@ -19,6 +21,7 @@ type news struct {
 	changed bool      // the breaker changed its state, to:
 	state   breaker.State
 	until   time.Time // of an open one
+	learned []ledger.Status
 }
 
 // written says that the attempt was handed to its connection.
@@ -57,11 +60,17 @@ func (d *desk) finish(s *seat, g grant, v verdict) news {
 
 func (d *desk) answeredLocked(now time.Time, s *seat, g grant, v verdict) (n news) {
 	s.book.Answered(now, g.id)
+	if len(v.limits) > 0 && s.book.Tell(now, v.limits) && s.account != nil {
+		s.account.configureLocked(now)
+	}
+	if d.mu.ledger.Learns() && (len(v.limits) > 0 || v.outcome == breaker.Throttled) {
+		defer func() { n.learned = s.book.News(now) }()
+	}
 	switch v.outcome {
 	case breaker.Throttled:
 		n.paused = pauseFor(now, s, g, v)
 	case breaker.Success:
-		s.book.Accepted(g.id)
+		s.book.Accepted(now, g.id)
 	}
 	d.reportLocked(now, s, g, v.outcome, &n)
 	return n
@@ -74,7 +83,7 @@ func (d *desk) answeredLocked(now time.Time, s *seat, g grant, v verdict) (n new
 func pauseFor(now time.Time, s *seat, g grant, v verdict) time.Time {
 	before, strikes := s.book.PausedUntil(now), s.book.Strikes()
 	s.book.Throttled(now, g.id, 0)
-	if s.book.Strikes() > strikes || v.told {
+	if s.book.Strikes() > strikes && !s.book.Eased() || v.told {
 		s.book.Pause(now.Add(v.pause(strikes + 1)))
 	}
 	if until := s.book.PausedUntil(now); until.After(before) {
@@ -116,7 +125,7 @@ func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, 
 		if !n.paused.IsZero() {
 			s.account.told = n.paused
 		}
-		if n.changed || !n.paused.IsZero() {
+		if n.changed || !n.paused.IsZero() || o == breaker.Throttled && s.book.Eased() {
 			s.account.syncLocked(now, now) // everybody must hear of it
 		}
 	}

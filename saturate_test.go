@@ -121,6 +121,9 @@ func pass(ctx context.Context, d time.Duration) error {
 func openGate(t *testing.T, send http.RoundTripper, u config.Upstream, opts ...Option) *Gate {
 	t.Helper()
 	u.URL = "http://api.test"
+	if len(u.Limits) == 0 {
+		u.Limits = []config.Limit{{Limit: "concurrent:1000000"}} // else it would look for one
+	}
 	cfg := config.Config{Upstreams: map[string]config.Upstream{"api": u}}
 	g, err := Open(t.Context(), cfg, append(opts, Base(send))...)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/ledger"
-	"github.com/headgate/headgate/internal/limit"
 )
 
 // Status is how a gate stands at a moment.
@@ -61,12 +60,16 @@ type CredentialStatus struct {
 
 // LimitStatus is how a limit stands.
 type LimitStatus struct {
-	Limit    string  `json:"limit"` // as configured
-	Scope    string  `json:"scope"` // credential, upstream or path:/prefix*
-	Used     int64   `json:"used"`  // at this moment, in flight included
-	Max      int64   `json:"max"`
-	Share    *int64  `json:"share,omitempty"` // what this instance may take of max, if others share it
-	SpreadMS float64 `json:"spread_ms"`       // the arrival spread in force; 0 for concurrent limits
+	Limit      string  `json:"limit"`           // as configured or told; "learned" if nobody did
+	Scope      string  `json:"scope"`           // credential, upstream or path:/prefix*
+	Source     string  `json:"source"`          // of its number: configured, told by answers, or learned from refusals
+	Confidence string  `json:"confidence"`      // in it: low, medium or high
+	Used       int64   `json:"used"`            // at this moment, in flight included
+	Max        int64   `json:"max"`             // as configured or told; if nobody did, in_force
+	InForce    int64   `json:"in_force"`        // what may be used now, of all instances together: less than max while somebody else uses it too
+	WindowMS   int64   `json:"window_ms"`       // that in_force is for; 0 for concurrent limits
+	Share      *int64  `json:"share,omitempty"` // what this instance may take of in_force, if others share it
+	SpreadMS   float64 `json:"spread_ms"`       // the arrival spread in force; 0 for concurrent limits
 }
 
 // Status returns how the gate stands.
@@ -118,17 +121,21 @@ func (s *seat) statusLocked(now time.Time) CredentialStatus {
 		c.PausedUntil = &until
 	}
 	for _, l := range s.book.Status(now) {
-		most := l.Rule.Limit.N
-		if l.Rule.Limit.Kind == limit.Bucket {
-			most = l.Rule.Limit.Burst
+		most := l.Rule.Limit.Capacity()
+		if l.Rule.Source == ledger.Guessed {
+			most = l.InForce
 		}
 		c.Limits = append(c.Limits, LimitStatus{
-			Limit:    l.Rule.Limit.String(),
-			Scope:    scopeText(l.Rule),
-			Used:     l.Used,
-			Max:      most,
-			Share:    l.Share,
-			SpreadMS: float64(l.Spread) / float64(time.Millisecond),
+			Limit:      l.Text,
+			Scope:      scopeText(l.Rule),
+			Source:     l.Rule.Source.String(),
+			Confidence: l.Confidence.String(),
+			Used:       l.Used,
+			Max:        most,
+			InForce:    l.InForce,
+			WindowMS:   l.Rule.Limit.Window.Milliseconds(),
+			Share:      l.Share,
+			SpreadMS:   float64(l.Spread) / float64(time.Millisecond),
 		})
 	}
 	if s.account != nil {

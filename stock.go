@@ -195,7 +195,7 @@ func (d *desk) settleStock(s *stock) {
 func (d *desk) settleStockLocked(now time.Time, s *stock) {
 	if k := s.ended.Swap(0); k > 0 {
 		s.seat.book.Part(now, s.grant.id, k, true)
-		s.seat.book.Accepted(s.grant.id)
+		s.seat.book.Accepted(now, s.grant.id)
 		s.seat.breaker.Succeeded(now, s.grant.ticket, int(k))
 		s.left -= k
 	}

@@ -32,6 +32,7 @@ type upstream struct {
 	traces   bool // send calls httptrace hooks
 	desk     *desk
 	dialect  dialect.Dialect // nil: by host and answer
+	preset   dialect.Preset  // of a dialect that the configuration names
 	fallback []string
 
 	namespace   string // of the fleet, whose instances have to name credentials alike; "": there is none
@@ -96,18 +97,31 @@ func newUpstream(name string, c config.Upstream, send http.RoundTripper) (*upstr
 			return nil, fmt.Errorf("upstreams.%s.dialect: unknown dialect %q", name, c.Dialect)
 		}
 		u.dialect = d
+		u.preset, _ = dialect.PresetOf(c.Dialect)
 	}
 	for _, c := range c.Credentials {
 		u.prints = append(u.prints, fingerprint(c))
 		u.keys = append(u.keys, credentialKey{name: "credential " + fingerprint(c)})
 	}
-	for i, l := range c.Limits {
+	u.ledgerOptions.Learn = len(c.Limits) == 0
+	limits, source := c.Limits, ledger.Configured
+	if len(limits) == 0 {
+		source = ledger.Told // answers correct them
+		for _, l := range u.preset.Limits {
+			limits = append(limits, config.Limit{Limit: l})
+		}
+	}
+	for i, l := range limits {
 		r, err := newRule(l)
 		if err != nil {
 			return nil, fmt.Errorf("upstreams.%s.limits[%d] %w", name, i, err)
 		}
+		r.Source = source
 		u.rules = append(u.rules, r)
 		u.countsTokens = u.countsTokens || r.Limit.Dimension == limit.Tokens
+	}
+	if c.Retry.Methods == "" {
+		c.Retry.Methods = u.preset.Methods
 	}
 	if u.countsTokens {
 		host := ""

@@ -185,7 +185,7 @@ upstreams:
 		`upstreams.x.limits[1] "5/1m": counted for the upstream, all credentials together`,
 		"upstreams.x.limits[2].limit: counted for path:/v1*, for each credential",
 		"upstreams.x.limits[2].limit: up to N + burst in one window; an upstream that counts windows will refuse some",
-		"upstreams.y: no limits: calls leave as they come, until an answer says \"too many\"",
+		"upstreams.y: no limits: they are learned from the answers",
 		alone,
 		`listen "0.0.0.0:80": not a loopback address, and there are no clients: anyone who reaches it may call`,
 		`admin ":81": not a loopback address: anyone who reaches it can see what runs`,

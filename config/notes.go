@@ -81,7 +81,7 @@ func (c Config) upstreamNotes(path string, u Upstream) []string {
 		notes = append(notes, path+": no credentials: those of the caller are passed through")
 	}
 	if len(u.Limits) == 0 {
-		notes = append(notes, path+": no limits: calls leave as they come, until an answer says \"too many\"")
+		notes = append(notes, path+": no limits: they are learned from the answers")
 	}
 	return append(notes, c.limitNotes(path, u.Limits)...)
 }

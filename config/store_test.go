@@ -173,7 +173,7 @@ func TestNotesSayWhoSharesAndWhatStoreLossDoes(t *testing.T) {
 		"clients: their limits are counted by each instance on its own: two instances let twice as much through")
 	checkNotes(t, Config{OnStoreLoss: "wait", Namespace: "prod", Upstreams: map[string]Upstream{"a": {URL: "http://x"}}},
 		"upstreams.a: no credentials: those of the caller are passed through",
-		`upstreams.a: no limits: calls leave as they come, until an answer says "too many"`)
+		"upstreams.a: no limits: they are learned from the answers")
 	for _, choice := range choices["Config.on_store_loss"] {
 		if storeLoss[choice] == "" {
 			t.Errorf("no note for on_store_loss %s", choice)

@@ -113,9 +113,6 @@ type Dialect interface {
 	// BodyMaxOf returns how many bytes of the body Read can use of this answer,
 	// whose Body is not looked at; 0 if none.
 	BodyMaxOf(a Answer) int
-	// BodyMax is BodyMaxOf for an answer to a GET of an unknown path. It misses
-	// refusals with 200, which answer the POST of a GraphQL query.
-	BodyMax(status int, h http.Header) int
 }
 
 // A signal is the part of an answer that decided something: a header field or

@@ -58,10 +58,6 @@ const (
 
 func (f *family) Name() string { return f.name }
 
-func (f *family) BodyMax(status int, h http.Header) int {
-	return f.BodyMaxOf(Answer{Method: http.MethodGet, Path: "/", Status: status, Header: h})
-}
-
 // BodyMaxOf wants of a family without a judge only what may change its reading:
 // the text of a refusal, and problems.
 func (f *family) BodyMaxOf(a Answer) int {

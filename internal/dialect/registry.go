@@ -179,10 +179,6 @@ func (auto) BodyMaxOf(a Answer) int {
 	return Detect(a.Host, a.Header).BodyMaxOf(a)
 }
 
-func (auto) BodyMax(status int, h http.Header) int {
-	return Detect("", h).BodyMax(status, h)
-}
-
 // bareHost returns a host in lower case, without its port and brackets.
 func bareHost(host string) string {
 	u := url.URL{Host: host}

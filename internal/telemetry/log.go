@@ -56,13 +56,15 @@ func (l *Log) SetLevel(level string) error {
 }
 
 // Events returns the events that make log lines: retries (info), pauses (warn),
-// breakers (warn as one opens, info otherwise) and the store (error as it is
+// breakers (warn as one opens, info otherwise), limits that were learned (info)
+// and the store (error as it is
 // lost, info as it is reached).
 func (l *Log) Events() headgate.Events {
 	return headgate.Events{
 		Retried:        l.retried,
 		Paused:         l.paused,
 		BreakerChanged: l.breakerChanged,
+		LimitLearned:   l.limitLearned,
 		StoreChanged:   l.storeChanged,
 	}
 }
@@ -101,6 +103,16 @@ func (l *Log) breakerChanged(e headgate.BreakerChanged) {
 	}
 	attrs = append(attrs, slog.String("reason", clip(e.Reason)))
 	l.LogAttrs(context.Background(), level, "breaker", attrs...)
+}
+
+func (l *Log) limitLearned(e headgate.LimitLearned) {
+	l.LogAttrs(context.Background(), slog.LevelInfo, "limit learned",
+		slog.String("upstream", e.Upstream),
+		slog.String("credential", e.Credential),
+		slog.String("limit", clip(e.Limit)),
+		slog.String("source", e.Source),
+		slog.Int64("in_force", e.InForce),
+		slog.Duration("window", e.Window))
 }
 
 // whatThen says what each on_store_loss means to those who read the log.

@@ -49,6 +49,14 @@ func TestLogWritesOneLineForEachDecision(t *testing.T) {
 			json: `"level":"WARN","msg":"pause","upstream":"openai","credential":"3f9a","until":"2025-03-01T12:00:00Z","reason":"Retry-After"}`,
 		},
 		{
+			name: "limit learned",
+			tell: func(e headgate.Events) {
+				e.LimitLearned(headgate.LimitLearned{Upstream: "openai", Credential: "3f9a", Limit: "80/2s", Source: "told", InForce: 80, Window: 2 * time.Second})
+			},
+			text: `level=INFO msg="limit learned" upstream=openai credential=3f9a limit=80/2s source=told in_force=80 window=2s`,
+			json: `"level":"INFO","msg":"limit learned","upstream":"openai","credential":"3f9a","limit":"80/2s","source":"told","in_force":80,"window":"2s"}`,
+		},
+		{
 			name: "breaker opens",
 			tell: func(e headgate.Events) {
 				e.BreakerChanged(headgate.BreakerChanged{Upstream: "openai", State: breaker.Open, Until: t0, Reason: "failures"})

@@ -18,6 +18,7 @@ func Tee(all ...headgate.Events) headgate.Events {
 		t.Retried = both(t.Retried, e.Retried)
 		t.Paused = both(t.Paused, e.Paused)
 		t.BreakerChanged = both(t.BreakerChanged, e.BreakerChanged)
+		t.LimitLearned = both(t.LimitLearned, e.LimitLearned)
 		t.StoreChanged = both(t.StoreChanged, e.StoreChanged)
 		t.Synced = both(t.Synced, e.Synced)
 	}
