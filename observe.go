@@ -85,7 +85,7 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 		Header: resp.Header,
 		HasKey: firstOf(c.req.Header, fieldKey) != "",
 	}
-	d := c.upstream.dialectFor(answer.Host, resp.Header)
+	d := c.upstream.dialectFor(answer.Host, resp.Header, c.req)
 	if n := d.BodyMaxOf(answer); n > 0 {
 		answer.Body = peek(resp, func(r io.Reader) ([]byte, error) {
 			return io.ReadAll(io.LimitReader(r, int64(n)))

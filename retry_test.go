@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/mock"
 )
 
 // TestRetriesByMethod tells which calls get a second attempt after what.
@@ -506,4 +507,43 @@ func TestCallsEndAtTheirDeadlineBetweenAttempts(t *testing.T) {
 			t.Errorf("got %d after %v, want 503 after the second attempt", resp.StatusCode, took)
 		}
 	})
+}
+
+// Many serve the interfaces of OpenAI and Anthropic under hosts of their own.
+func TestCallToAModelIsRepeatedWhoeverServesIt(t *testing.T) {
+	for _, test := range []struct {
+		path, field string
+		repeated    bool
+	}{
+		{"/v1/chat/completions", "", true},
+		{"/openai/v1/responses", "", true},
+		{"/v1/messages", "Anthropic-Version", true},
+		{"/v1/orders", "", false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			up := newStrict(t, mock.Rules{})
+			up.status = func(_ time.Time, n int) int {
+				if n == 1 {
+					return http.StatusServiceUnavailable
+				}
+				return http.StatusOK
+			}
+			g := openGate(t, up, config.Upstream{})
+			req, err := http.NewRequest("POST", "http://api.test"+test.path, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.field != "" {
+				req.Header.Set(test.field, "2023-06-01")
+			}
+			resp, err := g.Client("api").Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if got := resp.StatusCode == http.StatusOK; got != test.repeated {
+				t.Errorf("POST %s after a 503 = %d, want it repeated: %t", test.path, resp.StatusCode, test.repeated)
+			}
+		})
+	}
 }
