@@ -111,11 +111,19 @@ func (f *fleet) saturate(t *testing.T, instance, n int) *callers {
 // call is saturate with callers who wait between two calls, and fields.
 func (f *fleet) call(t *testing.T, instance, n int, every time.Duration, fields ...string) *callers {
 	t.Helper()
+	req := newRequest(t, "GET", f.gates[instance].url+"/", "", append(fields, instanceHeader, strconv.Itoa(instance))...)
+	return startCallers(t, n, every, func() *http.Request { return req.Clone(t.Context()) })
+}
+
+// startCallers has n callers make calls, and wait between two of them, until
+// they are ended. One that gets no answer leaves. What next returns is safe to
+// be asked for by all at once.
+func startCallers(t *testing.T, n int, every time.Duration, next func() *http.Request) *callers {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	c := &callers{stop: stop, statuses: make(map[int]int)}
 	client := newClient(t)
 	for range n {
-		req := newRequest(t, "GET", f.gates[instance].url+"/", "", append(fields, instanceHeader, strconv.Itoa(instance))...)
 		c.running.Go(func() {
 			pause := time.NewTimer(0)
 			defer pause.Stop()
@@ -127,7 +135,7 @@ func (f *fleet) call(t *testing.T, instance, n int, every time.Duration, fields 
 				if ctx.Err() != nil {
 					return
 				}
-				a, err := try(client, req.Clone(t.Context()))
+				a, err := try(client, next())
 				c.note(a, err)
 				if err != nil {
 					return
@@ -164,7 +172,7 @@ func inLine(a answer) time.Duration {
 }
 
 // endAll lets each caller hear the answer that it waits for, and no more.
-func endAll(all []*callers) {
+func endAll(all ...*callers) {
 	for _, c := range all {
 		c.stop()
 	}
@@ -196,12 +204,18 @@ func (f *fleet) saturateAll(t *testing.T, n int) []*callers {
 	return all
 }
 
-// missed reports a figure that was missed when all was over. It is none of the
-// fleet's fault if the machine stood still.
+// missed reports a figure that was missed when all was over.
 func (f *fleet) missed(t *testing.T, format string, args ...any) {
 	t.Helper()
+	missed(t, f.lateness(), format, args...)
+}
+
+// missed reports a figure that was missed while timers came up to late after
+// their time. It is none of the gate's fault if the machine stood still.
+func missed(t *testing.T, late time.Duration, format string, args ...any) {
+	t.Helper()
 	const still = 100 * time.Millisecond
-	if late := f.lateness(); late > still {
+	if late > still {
 		t.Logf("the machine stood still for %v; else it would be wrong that "+format, append([]any{late}, args...)...)
 		return
 	}

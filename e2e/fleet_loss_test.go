@@ -38,7 +38,7 @@ func TestRedisKilledAndBackEmptyIsNoBurst(t *testing.T) {
 	}
 	time.Sleep(time.Until(back.Add(3500 * time.Millisecond)))
 	to := time.Now()
-	endAll(all)
+	endAll(all...)
 
 	f.wantNoneRefused(t)
 	wantAll200(t, all...)
@@ -72,7 +72,7 @@ func TestInstanceKilledAndInstanceHaltedLoseTheirShares(t *testing.T) {
 	f.gates[halted].signal(t, syscall.SIGCONT)
 	time.Sleep(time.Until(continued.Add(3 * time.Second)))
 	to := time.Now()
-	endAll(all)
+	endAll(all...)
 
 	f.wantNoneRefused(t)
 	if len(all[dead].broken) == 0 {

@@ -34,7 +34,7 @@ func TestFourInstancesShareAQuota(t *testing.T) {
 			time.Sleep(s.d - window)
 			to := time.Now()
 			syncs = f.syncs() - syncs
-			endAll(all)
+			endAll(all...)
 
 			f.wantNoneRefused(t)
 			wantAll200(t, all...)
@@ -78,7 +78,7 @@ func TestOneBusyInstanceUsesWhatThreeQuietOnesLeave(t *testing.T) {
 	from := time.Now()
 	time.Sleep(7 * time.Second)
 	to := time.Now()
-	endAll(append(quiet, busy))
+	endAll(append(quiet, busy)...)
 
 	f.wantNoneRefused(t)
 	wantAll200(t, append(quiet, busy)...)
@@ -129,7 +129,7 @@ func TestStatusShowsInstancesAndTheirShares(t *testing.T) {
 	if len(names) != instances {
 		t.Errorf("instances are called %v, want %d names", names, instances)
 	}
-	endAll(all)
+	endAll(all...)
 	f.wantNoneRefused(t)
 	wantAll200(t, all...)
 }
@@ -144,7 +144,7 @@ func TestInstanceThatStopsHandsOver(t *testing.T) {
 	if status := f.gates[0].wait(t); status != 0 {
 		t.Errorf("exit status %d, want 0:\n%s", status, f.gates[0].stderr)
 	}
-	endAll(all)
+	endAll(all...)
 
 	f.wantNoneRefused(t)
 	wantAll200(t, all[1:]...)

@@ -18,7 +18,7 @@ func TestPauseReachesAllInstances(t *testing.T) {
 	eventually(t, "one is throttled", func() bool { return !f.upstream.throttled().IsZero() })
 	told := f.upstream.throttled()
 	time.Sleep(time.Until(told.Add(4500 * time.Millisecond)))
-	endAll(all)
+	endAll(all...)
 
 	wantAll200(t, all...)
 	f.wantNoneRefused(t)
@@ -99,7 +99,7 @@ upstreams:
 	for _, p := range probes {
 		t.Logf("instance %d probed %v after the opening", p.instance, p.came.Sub(opened))
 	}
-	endAll(all)
+	endAll(all...)
 }
 
 func isProblem(a answer, name string) bool {

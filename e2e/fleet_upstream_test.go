@@ -49,6 +49,7 @@ type strict struct {
 type arrival struct {
 	came, at time.Time // to the machine; and counted
 	instance int
+	weight   int64
 	status   int // that it was answered
 }
 
@@ -56,7 +57,14 @@ type arrival struct {
 func newStrict(t *testing.T, n int) *strict {
 	t.Helper()
 	s := &strict{n: n}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.Server = newStamping(t, s.serve)
+	return s
+}
+
+// newStamping starts an upstream that knows when requests came to the machine.
+func newStamping(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
 	s.Listener = stampedListener{s.Listener}
 	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, stamped{}, c)
@@ -67,6 +75,11 @@ func newStrict(t *testing.T, n int) *strict {
 		s.Close()
 	})
 	return s
+}
+
+// serviceTime is how long an answer takes, at random.
+func serviceTime() time.Duration {
+	return time.Duration(float64(service) * math.Exp(0.3*rand.NormFloat64()))
 }
 
 func (s *strict) serve(w http.ResponseWriter, r *http.Request) {
@@ -81,22 +94,27 @@ func (s *strict) serve(w http.ResponseWriter, r *http.Request) {
 	case http.StatusServiceUnavailable:
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
-		time.Sleep(time.Duration(float64(service) * math.Exp(0.3*rand.NormFloat64())))
+		time.Sleep(serviceTime())
 	}
 }
 
 // arrive takes in a request.
 func (s *strict) arrive(r *http.Request) *arrival {
+	a := arriving(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.arrivals = append(s.mu.arrivals, a)
+	return a
+}
+
+// arriving returns a request as it came, by a stampedListener.
+func arriving(r *http.Request) *arrival {
 	came := r.Context().Value(stamped{}).(*stampedConn).came()
 	instance, err := strconv.Atoi(r.Header.Get(instanceHeader))
 	if err != nil {
 		instance = -1
 	}
-	a := &arrival{came: came, at: came.Add(spreadLeast + rand.N(spreadMost-spreadLeast)), instance: instance}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mu.arrivals = append(s.mu.arrivals, a)
-	return a
+	return &arrival{came: came, at: came.Add(spreadLeast + rand.N(spreadMost-spreadLeast)), instance: instance, weight: 1}
 }
 
 func (s *strict) answer(a *arrival) int {

@@ -170,7 +170,7 @@ type sdkError struct {
 // callSDKs makes calls one after the other in one Node process.
 func callSDKs(t *testing.T, calls ...sdkCall) []sdkOutcome {
 	t.Helper()
-	dir := installSDKs(t)
+	dir := install(t, "sdk")
 	for i := range calls {
 		if calls[i].APIKey == "" {
 			calls[i].APIKey = "sk-test"
@@ -192,9 +192,9 @@ func callSDKs(t *testing.T, calls ...sdkCall) []sdkOutcome {
 
 var installing sync.Mutex
 
-// installSDKs installs testdata/sdk as its lock file says, and returns where.
-// What was installed is kept in the user's cache for the next run.
-func installSDKs(t *testing.T) string {
+// install installs a directory of testdata as its lock file says, and returns
+// where. What was installed is kept in the user's cache for the next run.
+func install(t *testing.T, name string) string {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -205,16 +205,20 @@ func installSDKs(t *testing.T) string {
 	if err != nil {
 		t.Skipf("needs a directory to install npm packages in: %v", err)
 	}
-	files := []string{".npmrc", "calls.mjs", "package-lock.json", "package.json"}
+	source := filepath.Join("testdata", name)
+	files, err := filepath.Glob(filepath.Join(source, "*.*")) // sorted
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s holds %q: %v", source, files, err)
+	}
 	sum := sha256.New()
 	contents := make([][]byte, len(files))
-	for i, name := range files {
-		if contents[i], err = os.ReadFile(filepath.Join("testdata", "sdk", name)); err != nil {
+	for i, file := range files {
+		if contents[i], err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
 		sum.Write(contents[i])
 	}
-	dir := filepath.Join(cache, "headgate-e2e", fmt.Sprintf("sdk-%x", sum.Sum(nil)[:8]))
+	dir := filepath.Join(cache, "headgate-e2e", fmt.Sprintf("%s-%x", name, sum.Sum(nil)[:8]))
 	installing.Lock()
 	defer installing.Unlock()
 	if _, err := os.Stat(dir); err == nil {
@@ -228,15 +232,15 @@ func installSDKs(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
-	for i, name := range files {
-		if err := os.WriteFile(filepath.Join(tmp, name), contents[i], 0o644); err != nil {
+	for i, file := range files {
+		if err := os.WriteFile(filepath.Join(tmp, filepath.Base(file)), contents[i], 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 	cmd.Dir = tmp
 	if r := run(t, cmd); r.status != 0 {
-		t.Skipf("needs the packages of testdata/sdk: npm ci = %d\n%s", r.status, r.stderr)
+		t.Skipf("needs the packages of %s: npm ci = %d\n%s", source, r.status, r.stderr)
 	}
 	if err := os.Rename(tmp, dir); err != nil && !isDir(dir) { // another run may have been quicker
 		t.Fatal(err)
