@@ -9,18 +9,18 @@ type accepted struct {
 	slots [slots + 1]int64 // of the last span, and the slot that has begun, by when they came
 	slot  int64            // the latest
 
-	now, before stretch // since the last refusal, and before it
+	now    stretch // since the last refusal
+	before stretch // the span before the last refusal after which any were accepted
 }
 
 const (
-	slots   = 8  // in a span
-	longest = 10 // spans that a stretch counts in full
-	few     = 4  // answers tell nothing of a rate
+	slots = 8 // in a span
+	few   = 4 // answers tell nothing of a rate
 )
 
-// stretch is a time in which calls waited all the while.
+// stretch is how many were accepted in a time that has not ended.
 type stretch struct {
-	from time.Time // of the first answer; zero: there was none
+	from time.Time // of the first; zero: there was none
 	n    float64
 }
 
@@ -28,8 +28,8 @@ type stretch struct {
 func (s stretch) rate(now time.Time) float64 { return s.n / now.Sub(s.from).Seconds() }
 
 // add counts an answer. steady is false if it was on its way when the upstream
-// last refused something, or while attempts ramped up: that says nothing of how
-// many are accepted in the long run.
+// last refused something, or while attempts ramped up: that says nothing of
+// whether what was lowered is accepted.
 func (a *accepted) add(now time.Time, w int64, steady bool) {
 	a.roll(now)
 	a.slots[a.slot%int64(len(a.slots))] += w
@@ -41,30 +41,22 @@ func (a *accepted) add(now time.Time, w int64, steady bool) {
 		s.from = now
 	}
 	s.n += float64(w)
-	if lasted := now.Sub(s.from); lasted > longest*a.span {
-		s.from, s.n = s.from.Add(lasted/2), s.n/2
-	}
 }
 
 // restart begins a stretch with the next answer.
 func (a *accepted) restart() { a.now = stretch{} }
 
-// refused ends a stretch, and returns how many were accepted a second: in the
-// last span, if that is asked for or the stretch was shorter, else in the
-// stretch. If they were too few, the one before is a part of it. ok is false if
-// they were few even so.
-func (a *accepted) refused(now time.Time, lately bool) (perSecond float64, ok bool) {
-	if a.now.n < few && a.before.n >= few {
+// refused is told of a refusal, and returns how many were accepted a second: in
+// the last span. If that was shortly before, and hardly any were accepted since,
+// it goes on: then it is in all the time since a span before it, so that what
+// was accepted early in a long window does not pass for a rate. ok is false if
+// they were few.
+func (a *accepted) refused(now time.Time, goesOn bool) (perSecond float64, ok bool) {
+	if goesOn && a.now.n < few && a.before.n >= few {
 		return stretch{a.before.from, a.before.n + a.now.n}.rate(now), true
 	}
-	if lately || now.Sub(a.now.from) < a.span {
-		a.now = a.lately(now)
-	}
-	a.before, a.now = a.now, stretch{}
-	if a.before.n < few {
-		return 0, false
-	}
-	return a.before.rate(now), true
+	a.before, a.now = a.lately(now), stretch{}
+	return a.before.rate(now), a.before.n >= few
 }
 
 // lately returns what was accepted in the last span, and up to a slot before.

@@ -204,11 +204,12 @@ func (h *history) tell() {
 	h.books[h.IntN(len(h.books))].Tell(h.now, []Fact{f})
 }
 
-// tellAll has the upstream say what was configured.
+// tellAll has the upstream say that there is all that was configured, and more:
+// limits of one dimension and window are told together.
 func (h *history) tellAll() {
 	for _, b := range h.books {
 		for _, r := range h.rules {
-			b.Tell(h.now, []Fact{{Dimension: r.Limit.Dimension, N: r.Limit.N, Remaining: -1, Reset: -1, Window: r.Limit.Window}})
+			b.Tell(h.now, []Fact{{Dimension: r.Limit.Dimension, N: mostN, Remaining: -1, Reset: -1, Window: r.Limit.Window}})
 		}
 	}
 }

@@ -46,6 +46,7 @@ const (
 	beyond    = 0.2   // of a peak are added when it has been passed for as long as it took
 
 	maxSpan   = 10 * time.Second
+	goesOnFor = time.Minute     // without refusals: the usual cap of a backoff
 	minBack   = 4 * time.Second // or four windows,
 	maxBack   = 5 * time.Minute // and no more
 	slowerFor = 3               // refusals at about the same peak, each of which doubles it
@@ -104,7 +105,7 @@ func (l *learner) strike(now time.Time) bool {
 		return false
 	}
 	was, early := l.peak, l.climbed < l.back
-	l.peak = l.estimate(now)
+	l.peak = l.estimate(now, !first && since < goesOnFor)
 	l.settled++
 	if l.slow || math.Abs(l.peak-was) > within*was {
 		l.settled = 0
@@ -125,12 +126,9 @@ func (l *learner) strike(now time.Time) bool {
 }
 
 // estimate returns what the upstream accepts in a window, as a refusal shows it.
-// Of a limit whose window nobody told us, what was accepted in the last second
-// may be more: out of a burst, or early in a window. So if it was refused before
-// it had come back to the peak, what was accepted since the last refusal counts.
-func (l *learner) estimate(now time.Time) float64 {
-	lately := !l.unknown || l.slow || l.climbed >= l.back
-	rate, ok := l.answers.refused(now, lately)
+// goesOn says that there was one shortly before.
+func (l *learner) estimate(now time.Time, goesOn bool) float64 {
+	rate, ok := l.answers.refused(now, goesOn)
 	if !ok {
 		return max(l.n*giveBlind, 1)
 	}
@@ -175,17 +173,11 @@ func (l *learner) base() time.Duration {
 func (l *learner) grow(now, pressed time.Time) (changed bool) {
 	from := l.grown
 	l.grown = now
-	if pressed.IsZero() {
-		l.answers.restart()
-	}
 	if !l.unknown && !l.lowered() {
 		return false
 	}
 	if l.unknown {
-		if pressed.IsZero() {
-			return false
-		}
-		if l.answers.now.from.IsZero() {
+		if pressed.IsZero() || l.answers.now.from.IsZero() {
 			return false
 		}
 		from = later(later(from, pressed), l.answers.now.from)

@@ -218,3 +218,33 @@ func TestLearnerHistories(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusalsThatGoOnAreAveragedOver(t *testing.T) {
+	for _, test := range []struct {
+		after  time.Duration // between two refusals
+		since  int           // accepted in between
+		n      float64       // in force afterwards, of 1000 in 10 s
+		reason string
+	}{
+		{9 * time.Second, 0, 90, "100 in 1 s, then none in 9: a long window"},
+		{9 * time.Second, 3, 91, "hardly any"},
+		{9 * time.Second, 200, 935, "it was over: what was accepted in the last second"},
+		{2 * time.Minute, 0, 653, "another one: too few to tell"},
+		{24 * time.Hour, 3, 653, "another one, a day later"},
+	} {
+		l := newLearner(1000, 10*time.Second, true)
+		for i := range 100 {
+			l.accept(t0.Add(time.Duration(i)*10*ms), 1, true)
+		}
+		now := t0.Add(time.Second)
+		l.strike(now)
+		now = now.Add(test.after)
+		for i := range test.since {
+			l.accept(now.Add(-time.Duration(test.since-i)*10*ms), 1, true)
+		}
+		l.n = 1000
+		if l.strike(now); math.Abs(l.n-test.n) > 0.03*test.n {
+			t.Errorf("%d accepted in %v: %.0f in force, want %.0f: %s", test.since, test.after, l.n, test.n, test.reason)
+		}
+	}
+}
