@@ -25,10 +25,11 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/daemon"},
 	{"internal/gateway", "internal/admin", "internal/telemetry"},
+	{"internal/pump"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
 	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/redistest"},
-	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease"},
+	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job"},
 }
 
 // refused are arrows that point down and are wrong all the same.
@@ -55,6 +56,7 @@ var doors = map[string][]string{
 	"golang.org/x/term":               {"internal/cli"},
 	"github.com/prometheus":           {"internal/telemetry"},
 	"github.com/dunglas/httpsfv":      {"", "internal/gateway", "internal/dialect"},
+	"github.com/oklog/ulid/v2":        {"internal/job"},
 	"github.com/redis/rueidis":        {"internal/redisstore", "internal/redistest"},
 	"github.com/Shopify/toxiproxy/v2": {"internal/redistest"},
 }

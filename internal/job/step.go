@@ -1,0 +1,117 @@
+package job
+
+import (
+	"strconv"
+	"time"
+)
+
+// The steps between states, for stores that keep a Job as it is. Each changes the
+// job to how it stands after the step at now, or returns why there is none and
+// changes nothing. Whether a Ref holds is the store's to know.
+
+// Stored returns the job that n makes.
+func Stored(n New, now time.Time) Job {
+	j := n.Job
+	j.State = Waiting
+	j.Method, j.Path = n.Request.Method, n.Request.Path
+	j.CreatedAt = now
+	j.NotBefore = after(now, n.Delay)
+	return j
+}
+
+// Start has a job run.
+func (j *Job) Start(now time.Time) error {
+	if j.State != Waiting {
+		return ErrFenced
+	}
+	j.State = Running
+	j.StartedAt, j.NotBefore = &now, nil
+	j.Reason = ""
+	return nil
+}
+
+// End has a job that was taken become what e says.
+func (j *Job) End(e End, now time.Time) error {
+	if j.State.Ended() {
+		return ErrFenced
+	}
+	j.Attempted += len(e.Attempts)
+	j.Attempts = append(j.Attempts[:len(j.Attempts):len(j.Attempts)], e.Attempts...)
+	if n := len(j.Attempts) - AttemptsKept; n > 0 {
+		j.Attempts = j.Attempts[n:]
+	}
+	j.Tried += e.Tried
+	j.Reason = e.Reason
+	if e.Location != "" {
+		j.Location = e.Location
+	}
+	if e.State == Waiting {
+		j.State = Waiting
+		j.NotBefore = after(now, e.Delay)
+		return nil
+	}
+	if e.Response != nil {
+		j.Status = e.Response.Status
+	}
+	j.end(e.State, e.Keep, now)
+	return nil
+}
+
+// Lose takes a job from a worker that has died. One that had not started is as
+// it was.
+func (j *Job) Lose(now time.Time) {
+	if j.State != Running {
+		return
+	}
+	j.Losses++
+	if j.Losses >= MostLosses {
+		j.Reason = "lost " + strconv.Itoa(j.Losses) + " times with the worker that ran it"
+		j.end(Failed, 0, now)
+		return
+	}
+	j.State = Waiting
+	j.NotBefore = nil
+	j.Reason = "lost with the worker that ran it"
+}
+
+// Cancel ends a job that has not ended.
+func (j *Job) Cancel(reason string, now time.Time) error {
+	if j.State.Ended() {
+		return ErrEnded
+	}
+	j.Reason = reason
+	j.end(Cancelled, 0, now)
+	return nil
+}
+
+// Retry has a job that failed or was cancelled wait again.
+func (j *Job) Retry(now time.Time) error {
+	switch {
+	case j.State == Done:
+		return ErrEnded
+	case !j.State.Ended():
+		return ErrNotEnded
+	}
+	j.State = Waiting
+	j.NotBefore, j.EndedAt, j.ExpiresAt = nil, nil, nil
+	j.Tried, j.Losses, j.Status = 0, 0, 0
+	j.Reason, j.Location = "", ""
+	return nil
+}
+
+func (j *Job) end(s State, keep time.Duration, now time.Time) {
+	if keep <= 0 {
+		keep = Retention
+	}
+	j.State = s
+	expires := now.Add(keep)
+	j.EndedAt, j.ExpiresAt, j.NotBefore = &now, &expires, nil
+}
+
+func after(now time.Time, d time.Duration) *time.Time {
+	if d <= 0 {
+		return nil
+	}
+	t := now.Add(d)
+	return &t
+}
