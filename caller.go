@@ -57,6 +57,10 @@ type Caller struct {
 	Name     string
 	Weight   int // share of the line against others of the same priority; below 1 means 1
 	Priority int // 0 most urgent to 7 least
+
+	// Events are told of this caller's calls: CallEnded, AttemptEnded, Waited
+	// and Retried, after those of the gate. nil: nobody asks.
+	Events *Events
 }
 
 type callerKey struct{}

@@ -230,36 +230,3 @@ func (a *attempt) end() (now time.Time) {
 	a.cancel(nil)
 	return now
 }
-
-// ended tells how the call ended.
-func (c *call) ended(now time.Time, outcome string, status int, err error) {
-	c.gate.events.callEnded(CallEnded{
-		Upstream: c.upstream.name, Client: c.caller.Name, Outcome: outcome,
-		Attempts: c.attempts, Status: status, Waited: c.waited, Took: now.Sub(c.entered), Err: err,
-	})
-}
-
-// tellRetry tells that the call gets another attempt.
-func (c *call) tellRetry(resp *http.Response, d decision) {
-	if c.gate.events.Retried == nil {
-		return
-	}
-	r := Retried{
-		Upstream: c.upstream.name, Client: c.caller.Name,
-		Attempt: c.tried, Of: c.upstream.policy.Attempts,
-		Delay: max(time.Until(d.at), 0), Reason: d.reason,
-	}
-	if resp != nil {
-		r.Status = resp.StatusCode
-		r.RetryAfter = resp.Header.Get("Retry-After")
-		for _, field := range requestIDFields {
-			if r.RequestID = resp.Header.Get(field); r.RequestID != "" {
-				break
-			}
-		}
-	}
-	c.gate.events.Retried(r)
-}
-
-// requestIDFields are where upstreams name an attempt.
-var requestIDFields = []string{"X-Request-Id", "Request-Id", "X-Amzn-Requestid", "X-Github-Request-Id", "Apim-Request-Id", "Cf-Ray"}

@@ -138,19 +138,25 @@ func (e *Events) news(upstream string, s *seat, n news, why func() string) {
 }
 
 func (e *Events) callEnded(x CallEnded) {
-	if e.CallEnded != nil {
+	if e != nil && e.CallEnded != nil {
 		e.CallEnded(x)
 	}
 }
 
 func (e *Events) attemptEnded(x AttemptEnded) {
-	if e.AttemptEnded != nil {
+	if e != nil && e.AttemptEnded != nil {
 		e.AttemptEnded(x)
 	}
 }
 
 func (e *Events) waited(x Waited) {
-	if e.Waited != nil {
+	if e != nil && e.Waited != nil {
 		e.Waited(x)
+	}
+}
+
+func (e *Events) retried(x Retried) {
+	if e != nil && e.Retried != nil {
+		e.Retried(x)
 	}
 }

@@ -101,7 +101,7 @@ func (c *call) try() (answer *http.Response, again decision, err error) {
 			a.drop(resp)
 		}
 	}()
-	c.gate.events.waited(Waited{Upstream: c.upstream.name, Client: c.caller.Name, Took: c.inLine})
+	c.tellWaited()
 	resp, err = c.send(a)
 	var reading dialect.Reading
 	if err != nil {
