@@ -1,0 +1,196 @@
+// Package pump sends stored calls through the door as fast as permits come:
+// those of jobs, of sources and of batches.
+//
+// What waits in a store must not wait in the door's line too: each call in line
+// costs a goroutine and memory, and ages towards the urgent ones. So only a few
+// stand there at once, just enough that no permit goes unused; the next is taken
+// when one of them gets its permit. Where items come from and where results go is
+// the business of a Feed.
+package pump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/job"
+)
+
+// Feed is where calls come from.
+type Feed interface {
+	// Next waits for the next call. The error io.EOF says that there is none
+	// any more; any other ends the pump, as does the end of ctx. It is called
+	// by one goroutine at a time.
+	Next(ctx context.Context) (Item, error)
+}
+
+// Item is one call. Its methods are called once each, in this order; what they
+// do slows nothing but the item.
+type Item interface {
+	// Request returns what is to be sent: path and query, as the door takes
+	// it. An error ends the item, with it as its Result's Err.
+	Request() (*http.Request, error)
+
+	// Started is told that the item has a permit, before its first attempt. An
+	// error keeps it from being sent, and becomes its Result's Err.
+	Started() error
+
+	// Ended is told what became of it.
+	Ended(Result)
+}
+
+// Result is what became of an item: Response or Err is set.
+type Result struct {
+	Attempts []job.Attempt // all that were made, even of one that failed
+	Tried    int           // of these, those that were not throttled
+	Outcome  string        // as headgate.CallEnded has it; "" if it was never a call
+	Response *job.Response
+	Err      error
+}
+
+// Options are settings of a Pump. Their zero value is sensible.
+type Options struct {
+	Caller  headgate.Caller // on whose behalf; its Events are the pump's own
+	MaxBody int64           // bytes of an answer; 0: 64 MiB. A longer one is ErrBodyTooLong
+	Most    int             // items in flight and in line at once; 0: 10,000
+}
+
+const (
+	defaultMaxBody = 64 << 20
+	defaultMost    = 10_000
+)
+
+// ErrBodyTooLong is the Err of an item whose answer is too long to be kept.
+var ErrBodyTooLong = errors.New("the answer's body is too long to be kept")
+
+// Pump sends the items of a feed.
+type Pump struct {
+	door    http.RoundTripper
+	options Options
+	ahead   *ahead
+}
+
+// New returns a pump through door, which is a door's round tripper or one of
+// tests.
+func New(door http.RoundTripper, o Options) *Pump {
+	if o.MaxBody <= 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.Most <= 0 {
+		o.Most = defaultMost
+	}
+	return &Pump{door: door, options: o, ahead: newAhead(o.Most)}
+}
+
+// Run takes items until the feed has no more or taking ends, and returns when
+// the last of those it took has ended: nil at the end of the feed, the cause of
+// taking, or the feed's error. working bounds the items that were taken: when it
+// ends their calls are cut off, with its cause as their Err. It outlives taking.
+func (p *Pump) Run(taking, working context.Context, f Feed) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		if err := p.ahead.enter(taking); err != nil {
+			return err
+		}
+		item, err := f.Next(taking)
+		if err != nil {
+			p.ahead.leave(true)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		running.Go(func() { p.send(working, item) })
+	}
+}
+
+// send makes one item's call.
+func (p *Pump) send(ctx context.Context, item Item) {
+	s := sending{pump: p, item: item}
+	var result Result
+	defer func() {
+		p.ahead.leave(!s.admitted)
+		item.Ended(result)
+	}()
+	req, err := item.Request()
+	if err != nil {
+		result.Err = err
+		return
+	}
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	defer s.cancel(nil)
+	c := p.options.Caller
+	c.Events = &headgate.Events{
+		Waited: s.waited, AttemptEnded: s.attemptEnded, Retried: s.retried, CallEnded: s.callEnded,
+	}
+	resp, err := p.door.RoundTrip(req.WithContext(headgate.WithCaller(ctx, c)))
+	if err == nil {
+		result.Response, err = p.read(resp)
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	result.Err = err
+	result.Attempts, result.Tried, result.Outcome = s.attempts, s.tried, s.outcome
+}
+
+// read reads an answer to its end.
+func (p *Pump) read(resp *http.Response) (*job.Response, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, p.options.MaxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if int64(len(body)) > p.options.MaxBody {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrBodyTooLong, p.options.MaxBody)
+	}
+	return &job.Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// sending is an item on its way. The door tells its events on the goroutine that
+// sends.
+type sending struct {
+	pump     *Pump
+	item     Item
+	cancel   context.CancelCauseFunc
+	admitted bool
+	attempts []job.Attempt
+	tried    int
+	outcome  string
+}
+
+func (s *sending) waited(x headgate.Waited) {
+	if s.admitted {
+		return
+	}
+	s.admitted = true
+	s.pump.ahead.admitted(x.Took)
+	if err := s.item.Started(); err != nil {
+		s.cancel(err)
+	}
+}
+
+func (s *sending) attemptEnded(x headgate.AttemptEnded) {
+	a := job.Attempt{At: time.Now().Add(-x.Took).UTC(), Status: x.Status, TookMS: x.Took.Milliseconds()}
+	if x.Err != nil {
+		a.Reason = x.Err.Error()
+	} else {
+		a.Reading, a.Reason = x.Reading.Class.String(), x.Reading.Why()
+	}
+	if a.Reading != headgate.OutcomeThrottled {
+		s.tried++
+	}
+	s.attempts = append(s.attempts, a)
+}
+
+func (s *sending) retried(x headgate.Retried) {
+	s.attempts[len(s.attempts)-1].DelayMS = x.Delay.Milliseconds()
+}
+
+func (s *sending) callEnded(x headgate.CallEnded) { s.outcome = x.Outcome }
