@@ -16,7 +16,9 @@ type Config struct {
 	State       string              `yaml:"state,omitempty"`         // where quotas, pauses and breakers are kept: memory, or an address that begins with redis:// or its like (see Store); default memory
 	Namespace   string              `yaml:"namespace,omitempty"`     // instances with the same state and namespace share; 1 to 64 letters, digits, ".", "_" and "-"; default "default"
 	OnStoreLoss string              `yaml:"on_store_loss,omitempty"` // what an instance does while it cannot reach the state: share (go on with limit / instances last alive), wait or fail; default share
-	Jobs        string              `yaml:"jobs,omitempty"`          // where jobs are kept; default none
+	Jobs        string              `yaml:"jobs,omitempty"`          // where jobs are kept: the path of a SQLite file, an address that begins with redis:// or its like (see Store), or none; default none
+	Retention   Duration            `yaml:"retention,omitempty"`     // how long a job that has ended is kept; default 24h
+	Callbacks   Callbacks           `yaml:"callbacks,omitempty"`     // who may be told that a job has ended; default nobody
 	Log         Log                 `yaml:"log,omitempty"`
 	Upstreams   map[string]Upstream `yaml:"upstreams,omitempty"`
 	Clients     []Client            `yaml:"clients,omitempty"` // none: anyone who reaches the listener may call
@@ -29,6 +31,13 @@ type Config struct {
 type TLS struct {
 	Cert string `yaml:"cert,omitempty"` // PEM file with the chain
 	Key  string `yaml:"key,omitempty"`  // PEM file with the private key
+}
+
+// Callbacks say how those are told that a job has ended who asked for it by
+// Headgate-Callback: by a POST, signed as Standard Webhooks has it.
+type Callbacks struct {
+	Secret Secret   `yaml:"secret,omitempty"` // "whsec_" and the key in base64; without it there are no callbacks
+	Allow  []string `yaml:"allow,omitempty"`  // private addresses that may be told, such as 10.0.0.0/8; default none
 }
 
 // Log says what is logged and how.
@@ -112,25 +121,27 @@ type Client struct {
 // Source is a Redis queue that is drained through the gate.
 type Source struct {
 	Name    string        `yaml:"name"`
-	Redis   string        `yaml:"redis"`
-	List    string        `yaml:"list,omitempty"`
-	Stream  string        `yaml:"stream,omitempty"`
-	Group   string        `yaml:"group,omitempty"`
+	Redis   string        `yaml:"redis"`            // address, as in state
+	List    string        `yaml:"list,omitempty"`   // key of a list; or:
+	Stream  string        `yaml:"stream,omitempty"` // key of a stream
+	Group   string        `yaml:"group,omitempty"`  // consumer group of the stream; default headgate
 	Request SourceRequest `yaml:"request"`
-	Results Destination   `yaml:"results,omitempty"`
-	Dead    Destination   `yaml:"dead,omitempty"`
+	Results Destination   `yaml:"results,omitempty"` // where answers go; default nowhere
+	Dead    Destination   `yaml:"dead,omitempty"`    // where messages go that cannot be done; default a list named as the queue, with ":dead" behind it
 }
 
-// SourceRequest is the template that makes a call of a message.
+// SourceRequest is the template that makes a call of a message. Path, values of
+// headers and body are Go templates: .Message is the message, .JSON what it says
+// as JSON, .ID its name.
 type SourceRequest struct {
 	Upstream string            `yaml:"upstream"`
 	Method   string            `yaml:"method,omitempty"` // default POST
-	Path     string            `yaml:"path,omitempty"`
+	Path     string            `yaml:"path"`
 	Headers  map[string]string `yaml:"headers,omitempty"`
 	Body     string            `yaml:"body,omitempty"`
 }
 
-// Destination is where a source writes.
+// Destination is where a source writes: the key of one of these.
 type Destination struct {
 	Hash   string `yaml:"hash,omitempty"`
 	List   string `yaml:"list,omitempty"`

@@ -15,6 +15,8 @@ func (c Config) WithDefaults() Config {
 	def(&c.State, "memory")
 	def(&c.Namespace, "default")
 	def(&c.OnStoreLoss, "share")
+	def(&c.Jobs, "none")
+	def(&c.Retention, Duration(24*time.Hour))
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")
 	c.Upstreams = maps.Clone(c.Upstreams)
@@ -31,7 +33,7 @@ func (c Config) WithDefaults() Config {
 	}
 	c.Sources = slices.Clone(c.Sources)
 	for i := range c.Sources {
-		def(&c.Sources[i].Request.Method, "POST")
+		c.Sources[i] = c.Sources[i].withDefaults()
 	}
 	return c
 }
@@ -64,6 +66,19 @@ func (r Retry) withDefaults() Retry {
 	def(&r.Body, 1<<20)
 	def(&r.BodyFile, 64<<20)
 	return r
+}
+
+func (s Source) withDefaults() Source {
+	def(&s.Request.Method, "POST")
+	queue := s.List
+	if s.Stream != "" {
+		def(&s.Group, "headgate")
+		queue = s.Stream
+	}
+	if queue != "" {
+		def(&s.Dead, Destination{List: queue + ":dead"})
+	}
+	return s
 }
 
 // def sets a field that is zero.

@@ -14,7 +14,7 @@ import (
 // Print writes the effective configuration, defaults included, as YAML with
 // keys in the order of the types and names sorted. Secrets are ***, and so are
 // values that hold an expansion, values of headers, and addresses that hold a
-// password; of the state's address only the password is hidden. The rest reads back as
+// password; of the addresses of state, jobs and sources only the password is hidden. The rest reads back as
 // it was.
 func (c Config) Print(w io.Writer) error {
 	c = c.WithDefaults()
@@ -35,7 +35,7 @@ func (p printer) tree(path string, v reflect.Value) any {
 	if p.hidden[path] {
 		return hiddenText
 	}
-	if path == "state" {
+	if path == "state" || path == "jobs" || isSourceAddress(path) {
 		return showState(v.String())
 	}
 	switch x := v.Interface().(type) {
@@ -118,6 +118,10 @@ func showState(text string) string {
 		return s.String()
 	}
 	return showText(text)
+}
+
+func isSourceAddress(path string) bool {
+	return strings.HasPrefix(path, "sources[") && strings.HasSuffix(path, "].redis")
 }
 
 // holdsPassword reports whether text is an address with a user or a query.

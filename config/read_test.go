@@ -106,13 +106,50 @@ func TestParseReadsTheWholeExample(t *testing.T) {
 	}
 }
 
-// What is refused is read all the same: the two refusals are the only faults.
-func TestParseRefusesWhatThisReleaseLacks(t *testing.T) {
-	_, err := Load("testdata/sources.yaml")
-	want := `testdata/sources.yaml:2:7: jobs: jobs are not in this release; leave it out
-testdata/sources.yaml:5:1: sources: sources are not in this release; leave them out`
-	if err == nil || err.Error() != want {
-		t.Errorf("Load(sources.yaml)\n got %v\nwant %s", err, want)
+func TestLoadReadsJobsAndSources(t *testing.T) {
+	got, err := Load("testdata/sources.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Source{{
+		Name: "reviews", Redis: "redis://localhost:6379/0", List: "reviews:pending",
+		Request: SourceRequest{
+			Upstream: "openai", Method: "POST", Path: "/v1/analyze",
+			Headers: map[string]string{"Content-Type": "application/json"},
+			Body:    `{"text": {{ json .Message }}}`,
+		},
+		Results: Destination{Hash: "reviews:results"},
+		Dead:    Destination{List: "reviews:dead"},
+	}}
+	if got.Jobs != "./headgate.db" || !reflect.DeepEqual(got.Sources, want) {
+		t.Errorf("jobs %q, sources\n got %+v\nwant %+v", got.Jobs, got.Sources, want)
+	}
+}
+
+func TestJobStoreReadsEveryForm(t *testing.T) {
+	for _, test := range []struct{ jobs, want string }{
+		{"", "none"},
+		{"none", "none"},
+		{"./headgate.db", "headgate.db"},
+		{"/var/lib/headgate/jobs.db", "/var/lib/headgate/jobs.db"},
+		{"redis://:hunter2@cache", "redis://***@cache:6379/0"},
+		{"redis+cluster://a,b", "redis+cluster://a:6379,b:6379"},
+	} {
+		got, err := Config{Jobs: test.jobs}.JobStore()
+		if err != nil || got.String() != test.want || got.None() != (test.want == "none") {
+			t.Errorf("JobStore of %q = %v, %v, want %s", test.jobs, got, err, test.want)
+		}
+	}
+}
+
+func TestSourceDefaults(t *testing.T) {
+	c := Config{Sources: []Source{{Stream: "s"}, {List: "l", Dead: Destination{Hash: "h"}}}}.WithDefaults()
+	want := []Source{
+		{Stream: "s", Group: "headgate", Request: SourceRequest{Method: "POST"}, Dead: Destination{List: "s:dead"}},
+		{List: "l", Request: SourceRequest{Method: "POST"}, Dead: Destination{Hash: "h"}},
+	}
+	if !reflect.DeepEqual(c.Sources, want) {
+		t.Errorf("WithDefaults\n got %+v\nwant %+v", c.Sources, want)
 	}
 }
 

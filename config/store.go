@@ -51,6 +51,13 @@ var stores = map[string]Store{
 // storeWords are what state may be or begin with, for messages and guesses.
 var storeWords = []string{"memory", "redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"}
 
+// What is wanted of an address, for messages.
+var (
+	wantRedis = "want an address that begins with " +
+		strings.Join(storeWords[1:len(storeWords)-1], ", ") + " or " + storeWords[len(storeWords)-1]
+	wantStore = strings.Replace(wantRedis, "want ", "want memory, or ", 1)
+)
+
 // Store returns where the state is kept. The error is the *Error that Validate
 // would report; it shows no password.
 func (c Config) Store() (Store, error) {
@@ -105,8 +112,7 @@ func parseStore(text string) (Store, *Error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	s, known := stores[scheme]
 	if !ok || !known {
-		return Store{}, &Error{Value: redact(text), Hint: storeHint(text), Msg: "want memory, or an address that begins with " +
-			strings.Join(storeWords[1:len(storeWords)-1], ", ") + " or " + storeWords[len(storeWords)-1]}
+		return Store{}, &Error{Value: redact(text), Hint: storeHint(text), Msg: wantStore}
 	}
 	if why := s.read(rest); why != "" {
 		return Store{}, &Error{Value: redact(text), Msg: why}

@@ -50,13 +50,14 @@ func (v *validator) run() {
 	v.store()
 	v.choice("log.level", "Log.level", c.Log.Level)
 	v.choice("log.format", "Log.format", c.Log.Format)
-	v.later()
+	v.jobs()
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		v.upstream(child("upstreams", name), name, c.Upstreams[name])
 	}
 	v.quotas()
 	v.fallbackCircles()
 	v.clients()
+	v.sources()
 }
 
 // fault notes a fault, unless what it is about has one already. msg quotes
@@ -186,18 +187,6 @@ func (v *validator) store() {
 		v.fault("namespace", c.Namespace, `want 1 to 64 letters, digits, ".", "_" and "-"`, "")
 	}
 	v.choice("on_store_loss", "Config.on_store_loss", c.OnStoreLoss)
-}
-
-// later refuses what the file may say and this release does not do. None of it
-// is shown: addresses hold passwords.
-func (v *validator) later() {
-	c := v.cfg
-	if !v.absent("jobs", c.Jobs == "") {
-		v.fault("jobs", "", "jobs are not in this release; leave it out", "")
-	}
-	if len(c.Sources) > 0 {
-		v.fault("sources", "", "sources are not in this release; leave them out", "")
-	}
 }
 
 var keyHash = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)

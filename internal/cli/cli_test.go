@@ -91,7 +91,7 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"serve", "-u", "http://a", "--state", "redis://:hush@r/x"}, "headgate: --state \"redis://***@r/x\": want the number of a database at the end, such as \"/0\", or nothing\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--namespace", "a b"}, "headgate: --namespace \"a b\": want 1 to 64 letters, digits, \".\", \"_\" and \"-\"\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--on-store-loss", "shared"}, "headgate: --on-store-loss \"shared\": want one of share, wait, fail; did you mean \"share\"?\nsee headgate serve --help\n"},
-		{[]string{"serve", "-u", "http://a", "--jobs", "x.db"}, "headgate: --jobs: jobs are not in this release; leave it out\nsee headgate serve --help\n"},
+		{[]string{"serve", "-u", "http://a", "--jobs", "memory"}, "headgate: --jobs \"memory\": jobs are kept on disk or not at all: want the path of a file, such as \"./headgate.db\", an address that begins with redis://, or none; did you mean \"./headgate.db\"?\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--credential", "secret"}, "headgate: --credential: want 'Header: value', such as 'Authorization: Bearer ${env:API_KEY}'\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--max-length", "many"}, "headgate: --max-length: want a whole number, found text\nsee headgate serve --help\n"},
 		{[]string{"mock", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate mock --help\n"},

@@ -83,7 +83,6 @@ upstreams:
 		limits: []string{"50/1m", "10/1s burst 20"}, credentials: []string{"X-Key: a: b"},
 		maxWait: "5s", maxLength: "7", attempts: "3",
 		openAfter: "10 throttled in 1m", openFor: "5s",
-		jobs: "none",
 	}
 	flags, err := u.config(cmd, processFlags{
 		stateFlags: stateFlags{"redis://:hunter2@cache", "prod", "wait"},

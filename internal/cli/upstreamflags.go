@@ -23,14 +23,13 @@ type upstreamFlags struct {
 	limits, credentials          []string
 	maxWait, maxLength, attempts string
 	openAfter, openFor           string
-	jobs                         string
 }
 
 // upstreamFlagNames are the flags of add: each says something that a file says
 // too.
 var upstreamFlagNames = []string{
 	"upstream", "limit", "credential", "dialect", "max-wait", "max-length", "retry-attempts",
-	"breaker-open-after", "breaker-open-for", "jobs",
+	"breaker-open-after", "breaker-open-for",
 }
 
 func (u *upstreamFlags) add(f *pflag.FlagSet) {
@@ -43,7 +42,6 @@ func (u *upstreamFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&u.attempts, "retry-attempts", "", "`ATTEMPTS` of a call in all (default 5)")
 	f.StringVar(&u.openAfter, "breaker-open-after", "", "`WHEN` to leave the API alone, such as \"10 throttled in 1m\" (default off)")
 	f.StringVar(&u.openFor, "breaker-open-for", "", "`DURATION` an open breaker stays open (default 30s)")
-	f.StringVar(&u.jobs, "jobs", "", "`WHERE` jobs are kept; this release has none")
 }
 
 // given returns the first of the flags that was used, or "".
@@ -81,9 +79,6 @@ func (u *upstreamFlags) config(cmd *cobra.Command, p processFlags) (config.Confi
 	file := section{"upstreams": section{defaultUpstream: upstream}}
 	for _, s := range p.settings() {
 		file.at(s.path, s.text)
-	}
-	if u.jobs != "none" {
-		file.put("jobs", u.jobs)
 	}
 	text, err := json.Marshal(file)
 	if err != nil {
@@ -143,6 +138,7 @@ var flagOf = []struct{ path, flag string }{
 	{"namespace", "--namespace"},
 	{"on_store_loss", "--on-store-loss"},
 	{"jobs", "--jobs"},
+	{"retention", "--retention"},
 	{"log.level", "--log-level"},
 	{"log.format", "--log-format"},
 	{"upstreams.default.url", "--upstream"},
