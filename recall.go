@@ -1,0 +1,55 @@
+package headgate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/headgate/headgate/internal/ledger"
+)
+
+// Sent is an attempt that was made before the gate was opened.
+type Sent struct {
+	Upstream string
+	Path     string
+	At       time.Time // when it had its permit
+}
+
+// Recall has a gate count what an earlier process sent, so that a restart is no
+// burst: a process that is killed takes its ledger with it, the upstream does
+// not. It is for gates that have been opened just now, and does nothing if a
+// store knows better. Attempts of upstreams with several credentials count for
+// each in turn; what carried a caller's own is not recalled.
+func (g *Gate) Recall(sent []Sent) {
+	if g.fleet != nil {
+		return
+	}
+	sent = slices.Clone(sent)
+	slices.SortFunc(sent, func(a, b Sent) int { return a.At.Compare(b.At) })
+	turn := make(map[*upstream]int)
+	for _, s := range sent {
+		u := g.upstream(s.Upstream)
+		if u == nil {
+			continue
+		}
+		keys := u.keys
+		if len(keys) == 0 {
+			keys = nobody
+		}
+		u.desk.recall(u, keys[turn[u]%len(keys)], s)
+		turn[u]++
+	}
+}
+
+// recall counts an attempt of which no more is known than that it was made.
+func (d *desk) recall(u *upstream, key credentialKey, s Sent) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := s.At
+	if now := time.Now(); at.After(now) {
+		at = now // the clock was set back
+	}
+	book := d.seatLocked(at, u, key).book
+	id := book.Grant(at, &ledger.Ask{Paths: d.mu.ledger.Paths(s.Path)})
+	book.Written(at, id)
+	book.End(at, id)
+}
