@@ -27,7 +27,7 @@ demo: build ## a storm of 429s around the gate, and the same load through it
 .PHONY: test
 test: needs ## run all tests, with the race detector
 	$(GO) test -race $$($(GO) list ./... | grep -v /e2e)
-	$(GO) test -run 'AllocatesNothing|TestFleet|TestLimitThatNobody' . ./internal/gateway # skipped under the race detector
+	$(GO) test -run AllocatesNothing . ./internal/gateway # skipped under the race detector
 	$(GO) test -race ./e2e # alone: it measures in real time
 	cd bench && $(GO) vet ./... && $(GO) test -run . ./...
 

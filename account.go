@@ -113,21 +113,30 @@ var kinds = [...]string{limit.Sliding: "sliding", limit.Fixed: "fixed", limit.Bu
 // run syncs whenever one is due, until the fleet ends or nobody needs the
 // account.
 func (a *account) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+	for !a.unneeded() {
 		wait := a.turn()
-		timer.Reset(wait)
+		if wait == 0 {
+			continue
+		}
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-a.nudge:
 		case <-a.ended:
-			a.leave()
-			return
 		case <-a.fleet.ctx.Done():
-			a.leave()
-			return
 		}
+	}
+	a.leave()
+}
+
+// unneeded says whether the fleet has ended or nobody needs the account.
+func (a *account) unneeded() bool {
+	select {
+	case <-a.ended:
+		return true
+	case <-a.fleet.ctx.Done():
+		return true
+	default:
+		return false
 	}
 }
 

@@ -152,7 +152,6 @@ func saturateAll(t *testing.T, gates []*Gate, callers int, span time.Duration) [
 
 // TestFleetUsesTheQuotaWithoutRefusals is the promise for many processes.
 func TestFleetUsesTheQuotaWithoutRefusals(t *testing.T) {
-	skipManyTimers(t)
 	tests := []struct {
 		limit   string
 		gates   int
@@ -206,15 +205,5 @@ func TestFleetUsesTheQuotaWithoutRefusals(t *testing.T) {
 				closeAll(gates)
 			})
 		})
-	}
-}
-
-// skipManyTimers skips a test under the race detector, which in Go 1.26 now and
-// then dies in its own code (SIGSEGV below synctest.Run) of a bubble with very
-// many timers. make test runs it without; smaller fleets run with both.
-func skipManyTimers(t *testing.T) {
-	t.Helper()
-	if raceEnabled {
-		t.Skip("the race detector does not survive so many timers in one bubble")
 	}
 }

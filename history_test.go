@@ -66,7 +66,7 @@ func TestRandomHistoriesLeaveNothingBehind(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					if chance(2) == 0 {
-						time.AfterFunc(time.Duration(chance(200))*time.Millisecond, cancel)
+						time.AfterFunc(time.Duration(1+chance(200))*time.Millisecond, cancel)
 					}
 					resp, err := g.RoundTripper("api").RoundTrip(request(ctx, "PUT", "/x", "text"))
 					if (resp == nil) == (err == nil) {

@@ -32,7 +32,6 @@ func openUnlimited(t *testing.T, send http.RoundTripper, opts ...Option) *Gate {
 }
 
 func TestLimitThatNobodyToldIsFound(t *testing.T) {
-	skipManyTimers(t)
 	const span, seeds = 30 * time.Second, 3
 	for _, test := range []struct {
 		limit   string
@@ -236,7 +235,6 @@ var quietTrace = &httptrace.ClientTrace{
 }
 
 func TestFleetLearnsTogether(t *testing.T) {
-	skipManyTimers(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := mustLimit(t, "200/1s")
 		up := newStrict(t, mock.Rules{Limits: []limit.Limit{l}})

@@ -135,8 +135,9 @@ func TestRoundTripperStopsWithTheContext(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				if test.after == 0 {
 					cancel(why)
+				} else {
+					time.AfterFunc(test.after, func() { cancel(why) })
 				}
-				time.AfterFunc(test.after, func() { cancel(why) })
 				body := test.body
 				if slow, ok := body.(*slowBody); ok {
 					body = &slowBody{slow.left, make(chan struct{})}
