@@ -9,9 +9,16 @@ import (
 // job to how it stands after the step at now, or returns why there is none and
 // changes nothing. Whether a Ref holds is the store's to know.
 
-// Stored returns the job that n makes.
+// Stored returns the job that n makes: one with an ID of its own if it has none,
+// and a Call if it does not say.
 func Stored(n New, now time.Time) Job {
 	j := n.Job
+	if j.ID == "" {
+		j.ID = NewID(now)
+	}
+	if j.Kind == "" {
+		j.Kind = Call
+	}
 	j.State = Waiting
 	j.Method, j.Path = n.Request.Method, n.Request.Path
 	j.CreatedAt = now
@@ -72,6 +79,13 @@ func (j *Job) Lose(now time.Time) {
 	j.State = Waiting
 	j.NotBefore = nil
 	j.Reason = "lost with the worker that ran it"
+}
+
+// Leave gives back a job that a worker took, and that it will not end: no loss.
+func (j *Job) Leave() {
+	if j.State == Running {
+		j.State = Waiting
+	}
 }
 
 // Cancel ends a job that has not ended.
