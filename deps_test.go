@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/pump"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
-	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/redistest"},
+	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/redistest"},
 	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job"},
 }
 
