@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"internal/pump"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
-	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/redistest"},
+	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/sqlitestore", "internal/redistest"},
 	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job"},
 }
 
@@ -59,6 +59,8 @@ var doors = map[string][]string{
 	"github.com/oklog/ulid/v2":        {"internal/job"},
 	"github.com/redis/rueidis":        {"internal/redisstore", "internal/redistest"},
 	"github.com/Shopify/toxiproxy/v2": {"internal/redistest"},
+	"zombiezen.com/go/sqlite":         {"internal/sqlitestore"},
+	"github.com/gofrs/flock":          {"internal/sqlitestore"},
 }
 
 // pure are the rooms of plain arithmetic: the moment is an argument.
