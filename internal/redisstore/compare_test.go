@@ -27,7 +27,7 @@ func timeless(t testing.TB) *script {
 	if n := strings.Count(stepLua(), clock); n != 1 {
 		t.Fatalf("the step holds %q %d times, want once", clock, n)
 	}
-	return newScript(strings.Replace(stepLua(), clock, "{err = 'ERR refused'}", 1))
+	return newScript(strings.Replace(stepLua(), clock, "{err = 'ERR refused'}", 1), "sync")
 }
 
 // open returns a store for one test. A nil script is the real one.
@@ -49,7 +49,7 @@ func (s *Store) syncAt(ctx context.Context, clock time.Time, account string, r l
 	err = s.do(ctx, func(ctx context.Context, client rueidis.Client) error {
 		args := s.arguments(account, &r)
 		args[0] = strconv.FormatInt(clock.UnixMicro(), 10)
-		m, err := s.run(ctx, client, s.key(account), args)
+		m, err := s.run(ctx, client, s.script.name, s.key(account), args)
 		if err != nil {
 			return err
 		}

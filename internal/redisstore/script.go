@@ -17,12 +17,17 @@ import (
 //go:embed lua
 var lua embed.FS
 
-var theScript = newScript(stepLua())
+var theScript = newScript(stepLua(), "sync")
 
-// stepLua returns what defines the step.
+// stepLua returns what defines the step of accounts.
 func stepLua() string {
+	return readLua("state", "pool", "moment", "record", "fill", "account", "sync")
+}
+
+// readLua returns files of the directory lua, one behind the other.
+func readLua(names ...string) string {
 	var text strings.Builder
-	for _, name := range []string{"state", "pool", "moment", "record", "fill", "account", "sync"} {
+	for _, name := range names {
 		part, err := lua.ReadFile("lua/" + name + ".lua")
 		if err != nil {
 			panic(err) // it is embedded
@@ -33,7 +38,7 @@ func stepLua() string {
 	return text.String()
 }
 
-// script is the step, in both forms that servers take.
+// script is a step, in both forms that servers take.
 type script struct {
 	name    string // of the library and of its function
 	library string // for FUNCTION LOAD
@@ -41,35 +46,39 @@ type script struct {
 	sha     string // for EVALSHA
 }
 
-// newScript returns the step that body defines as sync. The body is run at the
+// oomName returns what a function is called that runs when memory is used up.
+func (s *script) oomName() string { return s.name + "_oom" }
+
+// newScript returns the step that body defines as step. The body is run at the
 // first call: while a library is loaded it has no math, table or struct.
-func newScript(body string) *script {
-	define := "local function define()\n" + body + "\nreturn sync\nend\n"
+func newScript(body, step string) *script {
+	define := "local function define()\n" + body + "\nreturn " + step + "\nend\n"
 	text := define + "return define()(KEYS, ARGV)\n"
 	sum := sha1.Sum([]byte(text)) // as SCRIPT LOAD does
 	sha := hex.EncodeToString(sum[:])
 	name := "headgate_1_" + sha[:8]
 	return &script{
 		name: name,
-		library: "#!lua name=" + name + "\n" + define + "local sync\n" +
-			"redis.register_function('" + name + "', function(keys, args)\n" +
-			"sync = sync or define()\nreturn sync(keys, args)\nend)\n",
+		library: "#!lua name=" + name + "\n" + define + "local step\n" +
+			"local function run(keys, args)\nstep = step or define()\nreturn step(keys, args)\nend\n" +
+			"redis.register_function('" + name + "', run)\n" +
+			"redis.register_function{function_name = '" + name + "_oom', callback = run, flags = {'allow-oom'}}\n",
 		text: text,
 		sha:  sha,
 	}
 }
 
-// call runs the step on an account. args[0] is left to it.
-func (s *Store) call(ctx context.Context, client rueidis.Client, key string, args []string) ([]rueidis.RedisMessage, error) {
+// call runs a function of the step on a key. args[0] is left to it.
+func (s *Store) call(ctx context.Context, client rueidis.Client, function, key string, args []string) ([]rueidis.RedisMessage, error) {
 	for {
 		if s.clockless.Load() {
-			now, err := clock(ctx, client)
+			now, err := s.clock(ctx, client)
 			if err != nil {
 				return nil, err
 			}
 			args[0] = strconv.FormatInt(now, 10)
 		}
-		m, err := s.run(ctx, client, key, args)
+		m, err := s.run(ctx, client, function, key, args)
 		if err != nil {
 			return nil, err
 		}
@@ -85,12 +94,12 @@ func (s *Store) call(ctx context.Context, client rueidis.Client, key string, arg
 
 // run runs the step as a function if it can, and else as a script. What is not
 // loaded it loads.
-func (s *Store) run(ctx context.Context, client rueidis.Client, key string, args []string) (rueidis.RedisMessage, error) {
+func (s *Store) run(ctx context.Context, client rueidis.Client, function, key string, args []string) (rueidis.RedisMessage, error) {
 	if !s.scripted.Load() {
-		m, err := s.fcall(ctx, client, key, args)
+		m, err := fcall(ctx, client, function, key, args)
 		if isMissing(err) {
 			if err = s.load(ctx, client); err == nil {
-				m, err = s.fcall(ctx, client, key, args)
+				m, err = fcall(ctx, client, function, key, args)
 			}
 		}
 		if !isRefused(err) {
@@ -105,8 +114,8 @@ func (s *Store) run(ctx context.Context, client rueidis.Client, key string, args
 	return client.Do(ctx, client.B().Eval().Script(s.script.text).Numkeys(1).Key(key).Arg(args...).Build()).ToMessage()
 }
 
-func (s *Store) fcall(ctx context.Context, client rueidis.Client, key string, args []string) (rueidis.RedisMessage, error) {
-	return client.Do(ctx, client.B().Fcall().Function(s.script.name).Numkeys(1).Key(key).Arg(args...).Build()).ToMessage()
+func fcall(ctx context.Context, client rueidis.Client, function, key string, args []string) (rueidis.RedisMessage, error) {
+	return client.Do(ctx, client.B().Fcall().Function(function).Numkeys(1).Key(key).Arg(args...).Build()).ToMessage()
 }
 
 // load loads the function into all servers that take it. It fails if none does.

@@ -92,6 +92,7 @@ type Store struct {
 
 	scripted  atomic.Bool // the server has no functions, or none for us
 	clockless atomic.Bool // it tells the step no time
+	clock     func(context.Context, rueidis.Client) (int64, error)
 
 	ctx     context.Context // ends with the store
 	close   context.CancelCauseFunc
@@ -105,20 +106,27 @@ type Store struct {
 // Open returns the store that o says. It connects when it is first used, and
 // again whenever it must; a server that is away is no error here.
 func Open(o Options) (*Store, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return newStore(o, theScript), nil
+}
+
+func (o *Options) check() error {
 	switch {
 	case len(o.Addrs) == 0:
-		return nil, errors.New("open store: no address")
+		return errors.New("no address")
 	case o.Cluster && o.Master != "":
-		return nil, errors.New("open store: a cluster has no Sentinels")
+		return errors.New("a cluster has no Sentinels")
 	case o.Cluster && o.DB != 0:
-		return nil, errors.New("open store: a cluster has database 0 alone")
+		return errors.New("a cluster has database 0 alone")
 	case !o.Cluster && o.Master == "" && len(o.Addrs) > 1:
-		return nil, errors.New("open store: one server has one address")
+		return errors.New("one server has one address")
 	}
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
-	return newStore(o, theScript), nil
+	return nil
 }
 
 func newStore(o Options, script *script) *Store {
@@ -127,6 +135,7 @@ func newStore(o Options, script *script) *Store {
 		namespace: o.Namespace,
 		channel:   channel(o),
 		script:    script,
+		clock:     clock,
 		dialing:   make(chan struct{}, 1),
 	}
 	s.ctx, s.close = context.WithCancelCause(context.Background())
@@ -190,13 +199,9 @@ func (s *Store) Close() {
 // do calls f with a client, and returns at the latest when ctx ends: f may then
 // go on for as long as connecting takes.
 func (s *Store) do(ctx context.Context, f func(context.Context, rueidis.Client) error) error {
-	s.mu.Lock()
-	if s.ctx.Err() != nil {
-		s.mu.Unlock()
+	if !s.enter() {
 		return ErrClosed
 	}
-	s.running.Add(1)
-	s.mu.Unlock()
 	done := make(chan error, 1)
 	go func() {
 		defer s.running.Done()
@@ -220,6 +225,18 @@ func (s *Store) do(ctx context.Context, f func(context.Context, rueidis.Client) 
 	case <-s.ctx.Done():
 		return ErrClosed
 	}
+}
+
+// enter notes that somebody is about to use the store, and calls running.Done
+// when it does no more. It returns false if the store is closed.
+func (s *Store) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.running.Add(1)
+	return true
 }
 
 // connect returns the client, which it makes if there is none yet.

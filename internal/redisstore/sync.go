@@ -36,7 +36,7 @@ func (s *Store) sync(ctx context.Context, account string, r *lease.Report) (leas
 	}
 	var reply lease.Reply
 	err := s.do(ctx, func(ctx context.Context, client rueidis.Client) error {
-		fields, err := s.call(ctx, client, s.key(account), s.arguments(account, r))
+		fields, err := s.call(ctx, client, s.script.name, s.key(account), s.arguments(account, r))
 		if err != nil {
 			return err
 		}

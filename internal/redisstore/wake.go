@@ -25,6 +25,15 @@ const (
 // subscription that is lost is taken up again, by backoff with full jitter;
 // what was published in the meantime is lost.
 func (s *Store) Run(ctx context.Context, hear func(lease.Wake)) error {
+	return s.follow(ctx, func(text string) {
+		if w, ok := parseWake(text); ok {
+			hear(w)
+		}
+	})
+}
+
+// follow is Run for the texts of messages.
+func (s *Store) follow(ctx context.Context, hear func(text string)) error {
 	wait := resubscribe
 	for {
 		var subscribed atomic.Bool
@@ -51,7 +60,7 @@ func (s *Store) Run(ctx context.Context, hear func(lease.Wake)) error {
 
 // listen subscribes, and returns when the subscription has ended. It calls
 // subscribed when it has begun.
-func (s *Store) listen(ctx context.Context, subscribed func(), hear func(lease.Wake)) error {
+func (s *Store) listen(ctx context.Context, subscribed func(), hear func(text string)) error {
 	var client rueidis.Client
 	err := s.do(ctx, func(_ context.Context, c rueidis.Client) error {
 		client = c
@@ -65,9 +74,7 @@ func (s *Store) listen(ctx context.Context, subscribed func(), hear func(lease.W
 	defer context.AfterFunc(s.ctx, cancel)()
 	ctx = rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { subscribed() })
 	err = client.Receive(ctx, client.B().Subscribe().Channel(s.channel).Build(), func(m rueidis.PubSubMessage) {
-		if w, ok := parseWake(m.Message); ok {
-			hear(w)
-		}
+		hear(m.Message)
 	})
 	if s.ctx.Err() != nil {
 		return ErrClosed
