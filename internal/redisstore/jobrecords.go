@@ -1,0 +1,332 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/headgate/headgate/internal/job"
+)
+
+// Put is as in job.Store. A job that is put again under its ID is stored once.
+func (j *Jobs) Put(ctx context.Context, n job.New) (job.Job, bool, error) {
+	if n.Job.ID == "" {
+		n.Job.ID = job.NewID(time.Now())
+	}
+	if n.Job.Kind == "" {
+		n.Job.Kind = job.Call
+	}
+	g := j.puts.ask(ctx, newArguments(&n), 0)
+	if g.err != nil {
+		return job.Job{}, false, g.err
+	}
+	if g.answer.IsInt64() {
+		return job.Stored(n, g.at), false, nil
+	}
+	there, err := answered(g.answer)
+	switch {
+	case err != nil:
+		return job.Job{}, false, err
+	case there.ID == n.Job.ID:
+		return there, false, nil
+	case there.Fingerprint != n.Job.Fingerprint:
+		return job.Job{}, true, job.ErrOtherCall
+	}
+	return there, true, nil
+}
+
+// newArguments returns a job to be stored as the step takes it.
+func newArguments(n *job.New) []string {
+	j := &n.Job
+	key := ""
+	if j.Key != "" {
+		key = strconv.Itoa(len(j.Client)) + ":" + j.Client + ":" + j.Key
+	}
+	priority := min(max(j.Priority, 0), 7)
+	return []string{
+		j.ID, string(j.Kind), j.Queue, j.Upstream, strconv.Itoa(priority), micros(max(n.Delay, 0)), key,
+		encodeHead(j, &n.Request), encodeBody(n.Request.Header, n.Request.Body),
+	}
+}
+
+// answered reads a job that an answer consists of, behind its ID.
+func answered(m rueidis.RedisMessage) (job.Job, error) {
+	parts, err := m.ToArray()
+	if err != nil || len(parts) != 2 {
+		return job.Job{}, fmt.Errorf("not a job: %v", m)
+	}
+	id, err := parts[0].ToString()
+	if err != nil {
+		return job.Job{}, err
+	}
+	fields, err := parts[1].ToArray()
+	if err != nil {
+		return job.Job{}, err
+	}
+	read, ok, err := decodeJob(id, fields)
+	if err == nil && !ok {
+		err = job.ErrNotFound
+	}
+	return read, err
+}
+
+// Get is as in job.Store.
+func (j *Jobs) Get(ctx context.Context, id string) (job.Job, error) {
+	fields, err := j.fields(ctx, id, readNames...)
+	if err != nil {
+		return job.Job{}, err
+	}
+	read, ok, err := decodeJob(id, fields)
+	if err == nil && !ok {
+		err = job.ErrNotFound
+	}
+	return read, err
+}
+
+// Response is as in job.Store.
+func (j *Jobs) Response(ctx context.Context, id string) (job.Response, error) {
+	fields, err := j.fields(ctx, id, "state", "status", "response")
+	if err != nil {
+		return job.Response{}, err
+	}
+	f := optional{fields: fields}
+	state, status, stored := job.State(f.text()), int(f.number()), f.text()
+	switch {
+	case f.err != nil:
+		return job.Response{}, fmt.Errorf("read the response of %s: %w", id, f.err)
+	case state == "":
+		return job.Response{}, job.ErrNotFound
+	case !state.Ended():
+		return job.Response{}, job.ErrNotEnded
+	case stored == "":
+		return job.Response{}, job.ErrNoResponse
+	}
+	d := decode(stored)
+	r := job.Response{Status: status, Header: d.header(), Body: d.body()}
+	if d.err != nil {
+		return job.Response{}, fmt.Errorf("read the response of %s: %w", id, d.err)
+	}
+	return r, nil
+}
+
+// fields returns some fields of a job.
+func (j *Jobs) fields(ctx context.Context, id string, names ...string) ([]rueidis.RedisMessage, error) {
+	end := time.Now().Add(insist)
+	for again := false; ; again = true {
+		fields, err := within(ctx, j.store, func(ctx context.Context, client rueidis.Client) ([]rueidis.RedisMessage, error) {
+			return client.Do(ctx, client.B().Hmget().Key(j.prefix+"job:"+id).Field(names...).Build()).ToArray()
+		})
+		if err == nil {
+			return fields, nil
+		}
+		retry, told := j.reading(err)
+		if !retry || !j.pause(ctx, again, end) {
+			return nil, fmt.Errorf("get job %s: %w", id, told)
+		}
+	}
+}
+
+// How many jobs a step looks at, or deletes, and how many a page has.
+const (
+	scanMost  = 500
+	pageUsual = 100
+	pageMost  = 1000
+)
+
+// List is as in job.Store. Jobs that were created in the same microsecond come by
+// their IDs.
+func (j *Jobs) List(ctx context.Context, f job.Filter) (job.Page, error) {
+	limit := pageUsual
+	if f.Limit > 0 {
+		limit = min(f.Limit, pageMost)
+	}
+	var p job.Page
+	at, err := parseCursor(f.After)
+	if err != nil {
+		return p, err
+	}
+	for {
+		found, err := j.scan(ctx, f, at)
+		if err != nil {
+			return p, err
+		}
+		for _, one := range found {
+			if !matches(&f, &one) {
+				continue
+			}
+			if len(p.Jobs) == limit { // so there is another page
+				p.Next = cursorOf(&p.Jobs[limit-1]).String()
+				return p, nil
+			}
+			p.Jobs = append(p.Jobs, one)
+		}
+		if len(found) < scanMost {
+			return p, nil
+		}
+		at = cursorOf(&found[len(found)-1])
+	}
+}
+
+// scan returns the next jobs of a kind and some states, at most scanMost; fewer
+// if there are no more.
+func (j *Jobs) scan(ctx context.Context, f job.Filter, at cursor) ([]job.Job, error) {
+	kind, states := f.Kind, f.States
+	if kind == "" {
+		kind = job.Call
+	}
+	if len(states) == 0 {
+		states = job.States
+	}
+	args := []string{string(kind), at.created, at.id, strconv.Itoa(scanMost)}
+	seen := make(map[job.State]bool)
+	for _, s := range states {
+		if !seen[s] {
+			args = append(args, string(s))
+		}
+		seen[s] = true
+	}
+	m, err := j.asked(ctx, "list", args...)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := m.ToArray()
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	var found []job.Job
+	for _, a := range answers {
+		one, err := answered(a)
+		if errors.Is(err, job.ErrNotFound) {
+			continue // the server has evicted it
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, one)
+	}
+	return found, nil
+}
+
+// matches says whether a job of the right kind and state is meant.
+func matches(f *job.Filter, j *job.Job) bool {
+	return (f.Upstream == "" || j.Upstream == f.Upstream) &&
+		(f.Client == nil || j.Client == *f.Client) &&
+		(strings.Contains(j.ID, f.Text) || strings.Contains(j.Path, f.Text) || strings.Contains(j.Reason, f.Text))
+}
+
+// cursor is a job behind which a list goes on: those created before it, or at the
+// same moment and with a lower ID.
+type cursor struct{ created, id string }
+
+func cursorOf(j *job.Job) cursor {
+	return cursor{strconv.FormatInt(j.CreatedAt.UnixMicro(), 10), j.ID}
+}
+
+func (c cursor) String() string { return c.created + "-" + c.id }
+
+func parseCursor(s string) (cursor, error) {
+	if s == "" {
+		return cursor{created: "+inf"}, nil
+	}
+	created, id, ok := strings.Cut(s, "-")
+	if n, err := strconv.ParseInt(created, 10, 64); !ok || err != nil || n < 0 || n > math.MaxInt64/2 || id == "" {
+		return cursor{}, fmt.Errorf("list: %q is no cursor of a page", s)
+	}
+	return cursor{created, id}, nil
+}
+
+// Counts is as in job.Store.
+func (j *Jobs) Counts(ctx context.Context) (map[job.State]int64, error) {
+	m, err := j.asked(ctx, "counts")
+	if err != nil {
+		return nil, err
+	}
+	ns, err := m.AsIntSlice()
+	if err != nil || len(ns) != len(job.States) {
+		return nil, fmt.Errorf("counts: not an answer: %v", m)
+	}
+	counts := make(map[job.State]int64)
+	for i, s := range job.States {
+		counts[s] = ns[i]
+	}
+	return counts, nil
+}
+
+// Cancel is as in job.Store.
+func (j *Jobs) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
+	m, err := j.ask(ctx, "cancel", func(again bool) []string { return []string{id, reason, flagText(again)} })
+	return changed(id, m, err)
+}
+
+// Retry is as in job.Store.
+func (j *Jobs) Retry(ctx context.Context, id string) (job.Job, error) {
+	m, err := j.ask(ctx, "retry", func(again bool) []string { return []string{id, flagText(again)} })
+	return changed(id, m, err)
+}
+
+func flagText(b bool) string { return strconv.FormatInt(flag(b), 10) }
+
+// changed reads a job that was changed, or why it was not.
+func changed(id string, m rueidis.RedisMessage, err error) (job.Job, error) {
+	if err != nil {
+		return job.Job{}, err
+	}
+	if m.IsString() {
+		switch why, _ := m.ToString(); why {
+		case "none":
+			return job.Job{}, job.ErrNotFound
+		case "ended":
+			return job.Job{}, job.ErrEnded
+		case "not ended":
+			return job.Job{}, job.ErrNotEnded
+		}
+	}
+	fields, err := m.ToArray()
+	if err != nil {
+		return job.Job{}, err
+	}
+	read, _, err := decodeJob(id, fields)
+	return read, err
+}
+
+// Purge is as in job.Store.
+func (j *Jobs) Purge(ctx context.Context, f job.Filter) (int, error) {
+	var ended []job.State
+	for _, s := range f.States {
+		if s.Ended() {
+			ended = append(ended, s)
+		}
+	}
+	switch {
+	case len(f.States) == 0:
+		f.States = []job.State{job.Done, job.Failed, job.Cancelled}
+	case len(ended) == 0:
+		return 0, nil
+	default:
+		f.States = ended
+	}
+	p, err := j.List(ctx, f)
+	deleted := 0
+	for ids := p.Jobs; err == nil && len(ids) > 0; {
+		n := min(len(ids), scanMost)
+		var args []string
+		for _, one := range ids[:n] {
+			args = append(args, one.ID)
+		}
+		ids = ids[n:]
+		var m rueidis.RedisMessage
+		if m, err = j.asked(ctx, "purge", args...); err != nil {
+			break
+		}
+		var gone int64
+		gone, err = m.AsInt64()
+		deleted += int(gone)
+	}
+	return deleted, err
+}
