@@ -24,8 +24,8 @@ var floors = [][]string{
 	{"cmd/headgate"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"internal/gateway", "internal/admin", "internal/telemetry"},
-	{"internal/pump"},
+	{"internal/gateway", "internal/admin", "internal/telemetry", "internal/worker"},
+	{"internal/pump", "internal/webhook"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
 	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/sqlitestore", "internal/redistest"},
@@ -61,6 +61,8 @@ var doors = map[string][]string{
 	"github.com/Shopify/toxiproxy/v2": {"internal/redistest"},
 	"zombiezen.com/go/sqlite":         {"internal/sqlitestore"},
 	"github.com/gofrs/flock":          {"internal/sqlitestore"},
+
+	"github.com/standard-webhooks/standard-webhooks/libraries": {"internal/webhook"},
 }
 
 // pure are the rooms of plain arithmetic: the moment is an argument.
