@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate"
@@ -89,8 +90,11 @@ func New(door http.RoundTripper, o Options) *Pump {
 
 // Run takes items until the feed has no more or taking ends, and returns when
 // the last of those it took has ended: nil at the end of the feed, the cause of
-// taking, or the feed's error. working bounds the items that were taken: when it
-// ends their calls are cut off, with its cause as their Err. It outlives taking.
+// taking, or the feed's error. When taking ends, items that wait are cut off,
+// for a first permit or for another, with its cause as their Err: nothing of
+// theirs is on its way, and they might wait for long. working bounds those whose
+// attempt is on its way: when it ends they are cut off, with its cause. It
+// outlives taking.
 func (p *Pump) Run(taking, working context.Context, f Feed) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -106,13 +110,13 @@ func (p *Pump) Run(taking, working context.Context, f Feed) error {
 			}
 			return err
 		}
-		running.Go(func() { p.send(working, item) })
+		running.Go(func() { p.send(taking, working, item) })
 	}
 }
 
 // send makes one item's call.
-func (p *Pump) send(ctx context.Context, item Item) {
-	s := sending{pump: p, item: item}
+func (p *Pump) send(taking, ctx context.Context, item Item) {
+	s := sending{pump: p, item: item, taking: taking}
 	var result Result
 	defer func() {
 		p.ahead.leave(!s.admitted)
@@ -125,6 +129,7 @@ func (p *Pump) send(ctx context.Context, item Item) {
 	}
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
+	defer context.AfterFunc(taking, s.cutOff)()
 	c := p.options.Caller
 	c.Events = &headgate.Events{
 		Waited: s.waited, AttemptEnded: s.attemptEnded, Retried: s.retried, CallEnded: s.callEnded,
@@ -158,14 +163,31 @@ func (p *Pump) read(resp *http.Response) (*job.Response, error) {
 type sending struct {
 	pump     *Pump
 	item     Item
+	taking   context.Context
 	cancel   context.CancelCauseFunc
-	admitted bool
+	standing atomic.Int32 // waiting, onItsWay or cut
+	admitted bool         // once at least
 	attempts []job.Attempt
 	tried    int
 	outcome  string
 }
 
+// How an item stands. One that is on its way is not cut off when taking ends.
+const (
+	waiting int32 = iota
+	onItsWay
+	cut
+)
+
+// cutOff cancels the item if it waits for a permit.
+func (s *sending) cutOff() {
+	if s.standing.CompareAndSwap(waiting, cut) {
+		s.cancel(context.Cause(s.taking))
+	}
+}
+
 func (s *sending) waited(x headgate.Waited) {
+	s.standing.CompareAndSwap(waiting, onItsWay)
 	if s.admitted {
 		return
 	}
@@ -191,6 +213,10 @@ func (s *sending) attemptEnded(x headgate.AttemptEnded) {
 
 func (s *sending) retried(x headgate.Retried) {
 	s.attempts[len(s.attempts)-1].DelayMS = x.Delay.Milliseconds()
+	s.standing.CompareAndSwap(onItsWay, waiting)
+	if s.taking.Err() != nil {
+		s.cutOff()
+	}
 }
 
 func (s *sending) callEnded(x headgate.CallEnded) { s.outcome = x.Outcome }
