@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/dialect"
 	"github.com/headgate/headgate/internal/job"
 )
 
@@ -45,11 +46,25 @@ type Item interface {
 	Ended(Result)
 }
 
+// Steered is an Item with a say in how it is sent.
+type Steered interface {
+	Item
+
+	// Priority goes before that of Options.Caller.
+	Priority() int
+
+	// CutOff is told, before anything else, how to end the call early: the
+	// cause becomes its Result's Err. It may be called at any time, and does
+	// nothing once the item has ended.
+	CutOff(context.CancelCauseFunc)
+}
+
 // Result is what became of an item: Response or Err is set.
 type Result struct {
 	Attempts []job.Attempt // all that were made, even of one that failed
 	Tried    int           // of these, those that were not throttled
 	Outcome  string        // as headgate.CallEnded has it; "" if it was never a call
+	Wait     time.Duration // what the last answer asked for, if it was throttled or overloaded; 0: nothing
 	Response *job.Response
 	Err      error
 }
@@ -58,7 +73,7 @@ type Result struct {
 type Options struct {
 	Caller  headgate.Caller // on whose behalf; its Events are the pump's own
 	MaxBody int64           // bytes of an answer; 0: 64 MiB. A longer one is ErrBodyTooLong
-	Most    int             // items in flight and in line at once; 0: 10,000
+	Most    int             // items that have been taken and have not ended at once; 0: 10,000
 }
 
 const (
@@ -119,18 +134,22 @@ func (p *Pump) send(taking, ctx context.Context, item Item) {
 	s := sending{pump: p, item: item, taking: taking}
 	var result Result
 	defer func() {
-		p.ahead.leave(!s.admitted)
 		item.Ended(result)
+		p.ahead.leave(!s.admitted) // what is still being stored is in memory, and counts
 	}()
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	defer s.cancel(nil)
+	c := p.options.Caller
+	if steered, ok := item.(Steered); ok {
+		steered.CutOff(s.cancel)
+		c.Priority = steered.Priority()
+	}
 	req, err := item.Request()
 	if err != nil {
 		result.Err = err
 		return
 	}
-	ctx, s.cancel = context.WithCancelCause(ctx)
-	defer s.cancel(nil)
 	defer context.AfterFunc(taking, s.cutOff)()
-	c := p.options.Caller
 	c.Events = &headgate.Events{
 		Waited: s.waited, AttemptEnded: s.attemptEnded, Retried: s.retried, CallEnded: s.callEnded,
 	}
@@ -142,7 +161,7 @@ func (p *Pump) send(taking, ctx context.Context, item Item) {
 		err = cause
 	}
 	result.Err = err
-	result.Attempts, result.Tried, result.Outcome = s.attempts, s.tried, s.outcome
+	result.Attempts, result.Tried, result.Outcome, result.Wait = s.attempts, s.tried, s.outcome, s.wait
 }
 
 // read reads an answer to its end.
@@ -170,6 +189,7 @@ type sending struct {
 	attempts []job.Attempt
 	tried    int
 	outcome  string
+	wait     time.Duration
 }
 
 // How an item stands. One that is on its way is not cut off when taking ends.
@@ -193,6 +213,9 @@ func (s *sending) waited(x headgate.Waited) {
 	}
 	s.admitted = true
 	s.pump.ahead.admitted(x.Took)
+	if s.standing.Load() == cut {
+		return // just now, and its permit goes back
+	}
 	if err := s.item.Started(); err != nil {
 		s.cancel(err)
 	}
@@ -203,8 +226,12 @@ func (s *sending) attemptEnded(x headgate.AttemptEnded) {
 	if x.Err != nil {
 		a.Reason = x.Err.Error()
 	} else {
-		a.Reading, a.Reason = x.Reading.Class.String(), x.Reading.Why()
+		a.Reading = x.Reading.Class.String()
+		if x.Reading.Class != dialect.OK { // of one that went well there is nothing to explain
+			a.Reason = x.Reading.Why()
+		}
 	}
+	s.wait = x.Reading.Wait
 	if a.Reading != headgate.OutcomeThrottled {
 		s.tried++
 	}
