@@ -186,6 +186,7 @@ type sending struct {
 	cancel   context.CancelCauseFunc
 	standing atomic.Int32 // waiting, onItsWay or cut
 	admitted bool         // once at least
+	unsent   bool         // its permit is not used: its context has ended
 	attempts []job.Attempt
 	tried    int
 	outcome  string
@@ -214,14 +215,19 @@ func (s *sending) waited(x headgate.Waited) {
 	s.admitted = true
 	s.pump.ahead.admitted(x.Took)
 	if s.standing.Load() == cut {
-		return // just now, and its permit goes back
+		s.unsent = true // just now, and its permit goes back
+		return
 	}
 	if err := s.item.Started(); err != nil {
+		s.unsent = true
 		s.cancel(err)
 	}
 }
 
 func (s *sending) attemptEnded(x headgate.AttemptEnded) {
+	if s.unsent {
+		return // it was none
+	}
 	a := job.Attempt{At: time.Now().Add(-x.Took).UTC(), Status: x.Status, TookMS: x.Took.Milliseconds()}
 	if x.Err != nil {
 		a.Reason = x.Err.Error()
