@@ -274,6 +274,21 @@ func (u *upstream) inherit(old *upstream) {
 	}
 }
 
+// PassedCredential returns the credential that a request brings along, "" if
+// there is none. It is a secret: what becomes of it is to be a hash.
+func PassedCredential(h http.Header) string {
+	var all strings.Builder
+	for _, field := range credentialFields {
+		for _, v := range h[field] {
+			all.WriteString(field)
+			all.WriteByte(0)
+			all.WriteString(v)
+			all.WriteByte(0)
+		}
+	}
+	return all.String()
+}
+
 // passedThrough returns the key of the credential that a request brings along.
 // In a fleet all instances have the same for it, which says as little about it.
 func (u *upstream) passedThrough(h http.Header) credentialKey {
