@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/daemon"},
 	{"internal/gateway", "internal/admin", "internal/telemetry", "internal/worker"},
-	{"internal/pump", "internal/webhook"},
+	{"internal/pump", "internal/webhook", "internal/jobhttp"},
 	{""}, // the door
 	{"config", "internal/http1", "internal/redisstore"},
 	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/sqlitestore", "internal/redistest"},
