@@ -8,6 +8,9 @@
 // an upstream who called: no Via, Forwarded or X-Forwarded-For, no Host of ours
 // and no User-Agent where the caller sent none. What the caller sent of these
 // passes.
+//
+// A call that prefers an answer later becomes a stored job (see enqueue.go),
+// and its caller comes back for it (see jobs.go). Package worker runs it.
 package gateway
 
 import (
@@ -22,6 +25,8 @@ import (
 
 	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/job"
+	"github.com/headgate/headgate/internal/jobhttp"
 )
 
 // Door is the way to the upstreams; *headgate.Gate is one. A round tripper is
@@ -35,6 +40,18 @@ type Door interface {
 // Options are settings that no file holds.
 type Options struct {
 	RootMount bool // mount the upstream named "default" at /, and no other
+
+	// Jobs keeps calls that are to be answered later; nil: all are answered
+	// now, and /jobs/ is a path like any other.
+	Jobs job.Records
+
+	// Callbacks judges where callers want to be told of an end; nil: nowhere.
+	Callbacks Callbacks
+}
+
+// Callbacks says whether a URL may be called back. The error is for the caller.
+type Callbacks interface {
+	CheckURL(url string) error
 }
 
 var _ Door = (*headgate.Gate)(nil)
@@ -49,6 +66,7 @@ type Gateway struct {
 	opts  Options
 	table atomic.Pointer[table]
 	cert  atomic.Pointer[tls.Certificate] // nil: no TLS
+	watch *jobhttp.Watch                  // of Options.Jobs; nil: there are none
 
 	base context.Context         // of every request of our servers
 	stop context.CancelCauseFunc // ends base
@@ -66,6 +84,9 @@ type Gateway struct {
 // or a client's limits.
 func New(door Door, cfg config.Config, opts Options) (*Gateway, error) {
 	g := &Gateway{door: door, opts: opts}
+	if opts.Jobs != nil {
+		g.watch = jobhttp.NewWatch(opts.Jobs)
+	}
 	if err := g.Reload(cfg); err != nil {
 		return nil, err
 	}
@@ -101,6 +122,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{gateway: g, w: w, in: r}
+	if g.watch != nil {
+		if id, part, ok := cutJob(r.URL.Path); ok {
+			c.serveJob(g.table.Load(), id, part)
+			return
+		}
+	}
 	if err := c.enter(g.table.Load()); err != nil {
 		c.fail(err)
 		return
@@ -108,7 +135,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.client != nil && c.client.limits != nil {
 		defer c.client.limits.end(c.cost)
 	}
+	if c.later != nil {
+		c.enqueue()
+		return
+	}
 	c.forward()
+}
+
+// Hear wakes callers who wait for the job that n tells of. It does not block.
+func (g *Gateway) Hear(n job.Notice) {
+	if g.watch != nil {
+		g.watch.Hear(n)
+	}
 }
 
 // call is one request of a caller on its way to an upstream and back.
@@ -122,6 +160,7 @@ type call struct {
 	cost    headgate.Cost // as the caller declared it
 	quota   string        // RateLimit field of a client with limits
 	body    body
+	later   *later // nil: the answer is wanted now
 
 	out    http.Request // what goes through the door
 	target url.URL      // of out
@@ -151,6 +190,9 @@ func (c *call) enter(t *table) error {
 	}
 	if n := c.in.ContentLength; c.route.maxBody > 0 && n > c.route.maxBody {
 		return tooLarge(c.route.maxBody)
+	}
+	if err = c.readLater(); err != nil {
+		return err
 	}
 	if c.client == nil || c.client.limits == nil {
 		return nil

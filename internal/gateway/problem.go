@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/job"
 )
 
 const problemType = "https://headgate.dev/problems/" // and a name
@@ -40,10 +41,19 @@ var problems = []struct {
 	{errForbidden, http.StatusForbidden, "forbidden", "Forbidden"},
 	{headgate.ErrUnknownUpstream, http.StatusNotFound, "unknown-upstream", "Unknown upstream"},
 	{errBodyTooLarge, http.StatusRequestEntityTooLarge, "body-too-large", "Request body too large"},
+	{job.ErrNotFound, http.StatusNotFound, "unknown-job", "Unknown job"},
+	{errNoSuchPart, http.StatusNotFound, "not-found", "Not found"},
+	{job.ErrNoResponse, http.StatusNotFound, "no-response", "No response"},
+	{job.ErrNotEnded, http.StatusConflict, "job-not-ended", "Job has not ended"},
+	{job.ErrEnded, http.StatusConflict, "job-ended", "Job has ended"},
+	{job.ErrOtherCall, http.StatusUnprocessableEntity, "idempotency-mismatch", "Idempotency-Key of another request"},
 	{errClientLimit, http.StatusTooManyRequests, "client-limit", "Client limit reached"},
 	{headgate.ErrTooHeavy, http.StatusBadRequest, "too-heavy", "Cost above the limit"},
 	{errShuttingDown, http.StatusServiceUnavailable, "shutting-down", "Shutting down"},
 	{headgate.ErrClosed, http.StatusServiceUnavailable, "shutting-down", "Shutting down"},
+	{job.ErrFull, http.StatusServiceUnavailable, "jobs-unavailable", "Jobs cannot be stored"},
+	{job.ErrUnavailable, http.StatusServiceUnavailable, "jobs-unavailable", "Job store away"},
+	{errJobFailed, http.StatusBadGateway, "job-failed", "Job ended without an answer"},
 	{headgate.ErrLineFull, http.StatusTooManyRequests, "line-full", "Waiting line full"},
 	{headgate.ErrBreakerOpen, http.StatusServiceUnavailable, "breaker-open", "Circuit breaker open"},
 	{headgate.ErrStoreLost, http.StatusServiceUnavailable, "store-lost", "Store of the quotas lost"},
@@ -106,7 +116,9 @@ func (c *call) fail(err error) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
 	case http.StatusMethodNotAllowed:
-		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		if refused, ok := errors.AsType[*methodError](err); ok {
+			h.Set("Allow", refused.allow)
+		}
 	}
 	if s, ok := retryAfter(err, p, time.Now()); ok {
 		h.Set("Retry-After", strconv.FormatInt(s, 10))
@@ -119,13 +131,16 @@ func (c *call) fail(err error) {
 
 // retryAfter returns the seconds after which to come back, if waiting helps
 // and the moment is known. A client's own limit always says something: a call
-// in flight that stands in the way may end at any time.
+// in flight that stands in the way may end at any time. So may a job, and a store
+// that is away may be back.
 func retryAfter(err error, p problem, now time.Time) (seconds int64, ok bool) {
 	switch {
 	case p.RetryAt != nil:
 		return wholeSeconds(p.RetryAt.Sub(now)), true
-	case errors.Is(err, errClientLimit):
+	case errors.Is(err, errClientLimit), errors.Is(err, job.ErrNotEnded), errors.Is(err, job.ErrUnavailable):
 		return 1, true
+	case errors.Is(err, job.ErrFull): // somebody has to make room, or the retention does
+		return 60, true
 	}
 	return 0, false
 }

@@ -33,6 +33,13 @@ func (e *badRequestError) Error() string { return e.why }
 
 func (e *badRequestError) Unwrap() error { return errBadRequest }
 
+// methodError is errMethod with the methods that are allowed, as in Allow.
+type methodError struct{ method, allow string }
+
+func (e *methodError) Error() string { return fmt.Sprintf("%v: %s", errMethod, e.method) }
+
+func (e *methodError) Unwrap() error { return errMethod }
+
 // checkTarget refuses what only a forward proxy could answer: CONNECT, and the
 // absolute form (RFC 9112, section 3.2.2) of an address that is not ours.
 // net/http puts that address in place of Host, so that all we can compare it
@@ -42,7 +49,7 @@ func checkTarget(r *http.Request) error {
 	u := r.URL
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		return fmt.Errorf("%w: %s", errMethod, r.Method)
+		return &methodError{r.Method, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	case u.Host != "" && !isOwnHost(r):
 		return badRequest("host %s is not served here", u.Host)
 	case !strings.HasPrefix(u.Path, "/") || u.User != nil || u.Scheme != "" && u.Host == "":
@@ -76,9 +83,6 @@ func checkFields(h http.Header) (headgate.Cost, error) {
 		if d, err := time.ParseDuration(v[0]); err != nil || d <= 0 || len(v) > 1 {
 			return nil, badRequest(`Headgate-Max-Wait: want one duration above 0, such as "30s"`)
 		}
-	}
-	if len(h["Headgate-Callback"]) > 0 {
-		return nil, badRequest("Headgate-Callback: jobs are not in this release")
 	}
 	v := h["Headgate-Cost"]
 	if len(v) == 0 {
@@ -124,7 +128,7 @@ func (c *call) request(ctx context.Context) *http.Request {
 	if *out = *c.in; ctx != c.in.Context() {
 		*out = *c.in.WithContext(ctx)
 	}
-	c.target = url.URL{Path: c.path.path, RawPath: c.path.raw, RawQuery: c.in.URL.RawQuery, ForceQuery: c.in.URL.ForceQuery}
+	c.target = c.targetURL()
 	out.URL = &c.target
 	out.Host, out.RequestURI, out.RemoteAddr = "", "", ""
 	out.TransferEncoding, out.Close = nil, false
@@ -132,6 +136,11 @@ func (c *call) request(ctx context.Context) *http.Request {
 	out.Trailer = nil
 	c.body.attach(out)
 	return out
+}
+
+// targetURL returns what is asked of the upstream: path and query.
+func (c *call) targetURL() url.URL {
+	return url.URL{Path: c.path.path, RawPath: c.path.raw, RawQuery: c.in.URL.RawQuery, ForceQuery: c.in.URL.ForceQuery}
 }
 
 // limitPriority sees to it that a caller's Priority (RFC 9218) asks for no more
@@ -143,11 +152,15 @@ func (c *call) limitPriority(h http.Header) {
 		return
 	}
 	urgency, incremental := readPriority(h["Priority"])
-	field := "u=" + strconv.Itoa(max(urgency, c.client.caller.Priority))
+	h["Priority"] = []string{writePriority(max(urgency, c.client.caller.Priority), incremental)}
+}
+
+func writePriority(urgency int, incremental bool) string {
+	field := "u=" + strconv.Itoa(urgency)
 	if incremental {
 		field += ", i"
 	}
-	h["Priority"] = []string{field}
+	return field
 }
 
 // readPriority reads u and i of a Priority field; u is -1 if it is not there or

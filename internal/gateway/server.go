@@ -71,7 +71,8 @@ func Serve(srv *http.Server, ln net.Listener) error {
 }
 
 // Shutdown stops the servers from accepting, and returns when the last call
-// has ended, calls that have switched protocols included. When ctx ends before
+// has ended, calls that have switched protocols included. Who waits for a job is
+// told at once how it stands. When ctx ends before
 // that, calls that are left are cancelled: those that have no answer yet get a
 // problem of type shutting-down, the others break off. The error is then that
 // of ctx. Shutdown is called once, and is the end of g.
@@ -80,6 +81,9 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.mu.stopping = true
 	servers := g.mu.servers
 	g.mu.Unlock()
+	if g.watch != nil {
+		g.watch.Stop()
+	}
 
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

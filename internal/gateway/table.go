@@ -28,6 +28,7 @@ type route struct {
 	inMemory int64 // bytes of a request body that are kept in memory for a retry
 	kept     int64 // bytes of a request body up to which it is kept at all
 	maxBody  int64 // bytes; 0: no bound
+	passes   bool  // the caller's own credential is passed on: there is none of ours
 }
 
 // client is a caller known by its key.
@@ -50,6 +51,7 @@ func newTable(door Door, cfg config.Config, opts Options, old *table, now time.T
 			inMemory: inMemory,
 			kept:     max(inMemory, cmp.Or(int64(u.Retry.BodyFile), 64<<20)),
 			maxBody:  int64(u.MaxBody),
+			passes:   len(u.Credentials) == 0,
 		}
 	}
 	if opts.RootMount {
