@@ -139,8 +139,13 @@ type Filter struct {
 	Upstream string
 	Client   *string // nil: any; "" are calls of nobody
 	Text     string  // is part of the ID, path or reason
-	After    string  // the cursor of the page before; "": from the latest on
-	Limit    int     // 0 means 100; at most 1000
+
+	// EndedBefore leaves out what ended then or later, and what has not. Zero:
+	// nothing is left out.
+	EndedBefore time.Time
+
+	After string // the cursor of the page before; "": from the latest on
+	Limit int    // 0 means 100; at most 1000
 }
 
 // Page is a part of a list.

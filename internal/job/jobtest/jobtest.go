@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"RetryRunsAgain", retryRunsAgain},
 		{"RetryRefuses", retryRefuses},
 		{"PurgeDeletesOnlyWhatEnded", purgeDeletesOnlyWhatEnded},
+		{"PurgeSparesWhatEndedLater", purgeSparesWhatEndedLater},
 		{"EndedJobsExpire", endedJobsExpire},
 		{"NoticesTellOfEachState", noticesTellOfEachState},
 		{"TakePrefersUrgentThenOld", takePrefersUrgentThenOld},

@@ -130,6 +130,7 @@ func (m *Memory) matchLocked(f job.Filter) []*entry {
 			f.Upstream != "" && j.Upstream != f.Upstream ||
 			f.Client != nil && j.Client != *f.Client ||
 			f.After != "" && j.ID >= f.After ||
+			!f.EndedBefore.IsZero() && (j.EndedAt == nil || !j.EndedAt.Before(f.EndedBefore)) ||
 			!strings.Contains(j.ID, f.Text) && !strings.Contains(j.Path, f.Text) && !strings.Contains(j.Reason, f.Text)
 	})
 	slices.SortFunc(found, func(a, b *entry) int { return -cmp.Compare(a.job.ID, b.job.ID) })

@@ -329,6 +329,28 @@ func purgeDeletesOnlyWhatEnded(s *suite) {
 	}
 }
 
+func purgeSparesWhatEndedLater(s *suite) {
+	waiting := s.put(s.fresh("keep")).ID
+	var ended []job.Job
+	for range 3 {
+		s.put(s.fresh("q"))
+		taken := s.takeOne("w", "q")
+		s.pass(2*time.Second, "w")
+		s.end(job.End{Ref: taken.Ref, State: job.Failed})
+		ended = append(ended, s.get(taken.ID))
+	}
+	old := job.Filter{EndedBefore: *ended[2].EndedAt}
+	if got, want := s.list(old), []string{ended[1].ID, ended[0].ID}; !slices.Equal(got, want) {
+		s.Errorf("List of what ended before %v = %v, want %v", old.EndedBefore, got, want)
+	}
+	if got, err := s.Purge(s.Context(), old); err != nil || got != 2 {
+		s.Errorf("Purge of what ended before %v = %d, %v; want 2", old.EndedBefore, got, err)
+	}
+	if got, want := s.list(job.Filter{}), []string{ended[2].ID, waiting}; !slices.Equal(got, want) {
+		s.Errorf("left after Purge: %v, want %v", got, want)
+	}
+}
+
 func endedJobsExpire(s *suite) {
 	short, long, waiting := s.put(s.fresh("a")).ID, s.put(s.fresh("b")).ID, s.put(s.fresh("c")).ID
 	s.end(job.End{Ref: s.takeOne("w", "a").Ref, State: job.Done, Keep: time.Minute, Response: &job.Response{Status: 200, Body: []byte("x")}})
