@@ -1,8 +1,9 @@
 // Package admin is the admin plane: health, readiness, metrics and status of a
-// running instance, for probes, Prometheus and people.
+// running instance, for probes, Prometheus and people, and its jobs, for who
+// looks after them.
 //
-// It shows and changes nothing. It has no passwords: who may reach its listener
-// may read it, which is why that is on loopback unless said otherwise, and why
+// Jobs are all that it changes. It has no passwords: who may reach its listener
+// may use it, which is why that is on loopback unless said otherwise, and why
 // pages of other sites are kept out (see guard.go).
 package admin
 
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/job"
+	"github.com/headgate/headgate/internal/jobhttp"
 )
 
 // State is where an instance is in its life.
@@ -38,13 +41,14 @@ func (s State) String() string {
 	return "starting"
 }
 
-// Options are what New needs. All fields but Commit are required.
+// Options are what New needs. All fields but Commit and Jobs are required.
 type Options struct {
 	Listen  string                 // host:port as configured: its host is allowed in the Host header
 	Version string                 // of this build
 	Commit  string                 // of this build; "" if unknown
 	Status  func() headgate.Status // of the gate
 	Metrics http.Handler           // in Prometheus' formats
+	Jobs    job.Records            // nil: no jobs are kept
 }
 
 // Admin serves the admin plane. New makes one; it is Starting until told
@@ -53,6 +57,7 @@ type Admin struct {
 	options Options
 	started time.Time
 	state   atomic.Int32
+	watch   *jobhttp.Watch // of the jobs; nil: none are kept
 	handler http.Handler
 }
 
@@ -60,17 +65,35 @@ type Admin struct {
 func New(o Options) *Admin {
 	a := &Admin{options: o, started: time.Now()}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/{$}", a.index)
-	mux.HandleFunc("/healthz", a.healthz)
-	mux.HandleFunc("/readyz", a.readyz)
-	mux.Handle("/metrics", o.Metrics)
-	mux.HandleFunc("/api/v1/status", a.status)
+	mux.HandleFunc("GET /{$}", a.index)
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", o.Metrics)
+	mux.HandleFunc("GET /api/v1/status", a.status)
+	if o.Jobs != nil {
+		a.watch = jobhttp.NewWatch(o.Jobs)
+	}
+	a.addJobs(mux)
 	a.handler = guard(o.Listen, mux)
 	return a
 }
 
-// SetState says where the instance is in its life; readyz follows.
-func (a *Admin) SetState(s State) { a.state.Store(int32(s)) }
+// SetState says where the instance is in its life; readyz follows. Once it is
+// Stopping, who waits for a job is told how it stands.
+func (a *Admin) SetState(s State) {
+	a.state.Store(int32(s))
+	if s == Stopping && a.watch != nil {
+		a.watch.Stop()
+	}
+}
+
+// Hear wakes those who wait for the job that n tells of. It does not block.
+// Without it they see an end within two seconds.
+func (a *Admin) Hear(n job.Notice) {
+	if a.watch != nil {
+		a.watch.Hear(n)
+	}
+}
 
 func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
@@ -92,7 +115,8 @@ const indexText = `Headgate %s (%s)
 /healthz        200 while the process lives
 /readyz         200 while it takes calls, else 503; a store that is lost stops it unless on_store_loss is share
 /metrics        Prometheus
-/api/v1/status  upstreams, lines, limits, pauses, breakers and instances as JSON
+/api/v1/status  upstreams, lines, limits, pauses, breakers, instances and numbers of jobs as JSON
+/api/v1/jobs    jobs as JSON; headgate jobs shows, retries, cancels and purges them
 `
 
 func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
@@ -129,11 +153,13 @@ type report struct {
 	UptimeMS  int64                     `json:"uptime_ms"`
 	Store     *headgate.StoreStatus     `json:"store,omitempty"`
 	Upstreams []headgate.UpstreamStatus `json:"upstreams"`
+	Jobs      map[job.State]int64       `json:"jobs,omitempty"`       // in each state; none without a store
+	JobsFault string                    `json:"jobs_fault,omitempty"` // why they cannot be counted
 }
 
-func (a *Admin) status(w http.ResponseWriter, _ *http.Request) {
+func (a *Admin) status(w http.ResponseWriter, r *http.Request) {
 	status := a.options.Status()
-	r := report{
+	said := report{
 		Version:   a.options.Version,
 		Commit:    a.options.Commit,
 		State:     a.current().String(),
@@ -142,14 +168,20 @@ func (a *Admin) status(w http.ResponseWriter, _ *http.Request) {
 		Store:     status.Store,
 		Upstreams: status.Upstreams,
 	}
-	if r.Upstreams == nil {
-		r.Upstreams = []headgate.UpstreamStatus{}
+	if said.Upstreams == nil {
+		said.Upstreams = []headgate.UpstreamStatus{}
+	}
+	if a.options.Jobs != nil {
+		var err error
+		if said.Jobs, err = a.counts(r.Context()); err != nil {
+			said.JobsFault = err.Error()
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	_ = e.Encode(r) // it fails only if the reader has left
+	_ = e.Encode(said) // it fails only if the reader has left
 }
 
 func (a *Admin) current() State { return State(a.state.Load()) }

@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/job/jobtest"
 )
 
 func TestReadyzFollowsTheStateAndHealthzDoesNot(t *testing.T) {
@@ -66,7 +68,7 @@ func TestStatusOfAnEmptyGateHasAListOfUpstreams(t *testing.T) {
 func TestIndexNamesEveryEndpoint(t *testing.T) {
 	a := newAdmin("127.0.0.1:8788")
 	body := get(a, "/").Body.String()
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/api/v1/status"} {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/jobs"} {
 		if !strings.Contains(body, path) {
 			t.Errorf("index lacks %s:\n%s", path, body)
 		}
@@ -186,6 +188,7 @@ func newAdmin(listen string) *Admin {
 			return headgate.Status{Upstreams: []headgate.UpstreamStatus{{Name: "openai"}}}
 		},
 		Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Jobs:    jobtest.NewMemory(time.Now),
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// guard lets through what may read the admin plane, and marks every answer as
+// guard lets through what may use the admin plane, and marks every answer as
 // none to be framed, sniffed, cached or used by another site.
 //
 // A page of another site in a browser on this machine could read a loopback
@@ -17,12 +17,14 @@ import (
 // and the host of the listener are allowed there; addresses cannot be rebound.
 // Where the listener is on all addresses, the one that the connection came in
 // on is its host. Origin, which browsers send with scripted requests, must be
-// the same as Host. Only GET and HEAD are answered.
+// the same as Host, and what changes something must not come from another site
+// by what browsers say of it in other ways (Sec-Fetch-Site).
 func guard(listen string, next http.Handler) http.Handler {
 	listenHost, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		listenHost = listen
 	}
+	sites := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -36,9 +38,8 @@ func guard(listen string, next http.Handler) http.Handler {
 			text(w, http.StatusForbidden, "Host must be a loopback name or address, or the host of the admin listener\n")
 		case !allowedOrigin(r):
 			text(w, http.StatusForbidden, "Origin must be this server\n")
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			h.Set("Allow", "GET, HEAD")
-			text(w, http.StatusMethodNotAllowed, "only GET and HEAD\n")
+		case sites.Check(r) != nil:
+			text(w, http.StatusForbidden, "pages of other sites may change nothing here\n")
 		default:
 			next.ServeHTTP(w, r)
 		}
