@@ -1,11 +1,13 @@
 package telemetry
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/job"
 )
 
 var (
@@ -16,6 +18,7 @@ var (
 		"0 closed, 1 half-open, 2 open; of the credential that is worst off.", "upstream")
 	paused    = gaugeDesc("headgate_paused", "1 while a credential of the upstream is paused, else 0.", "upstream")
 	storeUp   = gaugeDesc("headgate_store_up", "1 while the store that quotas are shared through answers, else 0.")
+	jobs      = gaugeDesc("headgate_jobs", "Calls that are stored, by the state they are in.", "state")
 	instances = gaugeDesc("headgate_instances", "Instances that share the limits of the upstream, of the credential that most do.", "upstream")
 )
 
@@ -89,4 +92,27 @@ func breakerValue(state string) float64 {
 		return 1
 	}
 	return 0
+}
+
+// jobPatience is how long a scrape waits for the number of jobs.
+const jobPatience = 2 * time.Second
+
+// jobGauges asks a store of jobs once for each scrape. One that is away is not
+// told of: no number is better than an old one.
+type jobGauges struct {
+	counts func(context.Context) (map[job.State]int64, error)
+}
+
+func (g jobGauges) Describe(ch chan<- *prometheus.Desc) { ch <- jobs }
+
+func (g jobGauges) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), jobPatience)
+	defer cancel()
+	counts, err := g.counts(ctx)
+	if err != nil {
+		return
+	}
+	for _, state := range job.States {
+		ch <- prometheus.MustNewConstMetric(jobs, prometheus.GaugeValue, float64(counts[state]), string(state))
+	}
 }

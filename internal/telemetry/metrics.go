@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/dialect"
+	"github.com/headgate/headgate/internal/job"
 )
 
 // Metrics counts what the door tells, for Prometheus. Its events cost no
@@ -84,6 +86,12 @@ func NewMetrics(version, commit string) *Metrics {
 // scrape. It is called once.
 func (m *Metrics) Watch(status func() headgate.Status) {
 	m.registry.MustRegister(gauges{status: status})
+}
+
+// WatchJobs adds the gauge of jobs, which are counted at each scrape. It is
+// called once.
+func (m *Metrics) WatchJobs(counts func(context.Context) (map[job.State]int64, error)) {
+	m.registry.MustRegister(jobGauges{counts})
 }
 
 // Handler serves the metrics in the formats that Prometheus asks for.

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/dialect"
+	"github.com/headgate/headgate/internal/job"
 )
 
 func TestMetricsTellWhatPassed(t *testing.T) {
@@ -68,6 +70,25 @@ func TestMetricsTellWhatPassed(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Logf("metrics:\n%s", page)
+	}
+}
+
+func TestJobsAreCountedAtEachScrape(t *testing.T) {
+	m := NewMetrics("1.2.3", "abc")
+	counts, fault := map[job.State]int64{job.Waiting: 7, job.Failed: 1}, error(nil)
+	m.WatchJobs(func(context.Context) (map[job.State]int64, error) { return counts, fault })
+	got := scrape(t, m, "headgate_jobs")
+	for _, want := range []string{
+		`headgate_jobs{state="waiting"} 7`, `headgate_jobs{state="running"} 0`, `headgate_jobs{state="done"} 0`,
+		`headgate_jobs{state="failed"} 1`, `headgate_jobs{state="cancelled"} 0`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("metrics lack %s:\n%s", want, got)
+		}
+	}
+	fault = job.ErrUnavailable
+	if got := scrape(t, m, "headgate_jobs"); got != "" {
+		t.Errorf("metrics while the store is away = %s, want none of jobs, and the others", got)
 	}
 }
 
