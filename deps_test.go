@@ -24,9 +24,11 @@ var floors = [][]string{
 	{"cmd/headgate"},
 	{"internal/cli"},
 	{"internal/daemon"},
-	{"internal/gateway", "internal/admin", "internal/telemetry", "internal/worker"},
+	{"internal/telemetry"},
+	{"internal/gateway", "internal/admin", "internal/worker"},
 	{"internal/pump", "internal/webhook", "internal/jobhttp"},
 	{""}, // the door
+	{"internal/stores"},
 	{"config", "internal/http1", "internal/redisstore"},
 	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/sqlitestore", "internal/redistest"},
 	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job"},

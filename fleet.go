@@ -2,7 +2,6 @@ package headgate
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/lease"
 	"github.com/headgate/headgate/internal/redisstore"
+	"github.com/headgate/headgate/internal/stores"
 )
 
 // store is where instances share quotas: package redisstore, but for tests.
@@ -58,20 +58,7 @@ func openFleet(cfg config.Config, o options) (*fleet, error) {
 		if err != nil || at.Kind == config.Memory {
 			return nil, err
 		}
-		opts := redisstore.Options{
-			Addrs:            at.Addrs,
-			Username:         at.Username,
-			Password:         at.Password.Reveal(),
-			DB:               at.DB,
-			Master:           at.Master,
-			SentinelPassword: at.SentinelPassword.Reveal(),
-			Cluster:          at.Kind == config.Cluster,
-			Namespace:        cfg.Namespace,
-		}
-		if at.TLS {
-			opts.TLS = &tls.Config{}
-		}
-		redis, err := redisstore.Open(opts)
+		redis, err := redisstore.Open(stores.Redis(at, cfg.Namespace))
 		if err != nil {
 			return nil, fmt.Errorf("state %s: %w", at, err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/redisstore"
+	"github.com/headgate/headgate/internal/stores"
 )
 
 const (
@@ -30,7 +31,7 @@ var errSilent = fmt.Errorf("no answer within %v", askTimeout)
 func askState(ctx context.Context, at config.Store) (redisstore.Facts, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, errSilent)
 	defer cancel()
-	store, err := redisstore.Open(storeOptions(at))
+	store, err := redisstore.Open(stores.Redis(at, ""))
 	if err != nil {
 		return redisstore.Facts{}, fmt.Errorf("state %s: %w", at, err)
 	}
@@ -47,22 +48,6 @@ func askState(ctx context.Context, at config.Store) (redisstore.Facts, error) {
 	facts := answers[len(answers)/2]
 	facts.Ahead = answers[0].Ahead
 	return facts, nil
-}
-
-func storeOptions(at config.Store) redisstore.Options {
-	o := redisstore.Options{
-		Addrs:            at.Addrs,
-		Username:         at.Username,
-		Password:         at.Password.Reveal(),
-		DB:               at.DB,
-		Master:           at.Master,
-		SentinelPassword: at.SentinelPassword.Reveal(),
-		Cluster:          at.Kind == config.Cluster,
-	}
-	if at.TLS {
-		o.TLS = &tls.Config{}
-	}
-	return o
 }
 
 // tryInstead is the end of a message: what may help against an error of a

@@ -21,6 +21,7 @@ import (
 	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/admin"
 	"github.com/headgate/headgate/internal/gateway"
+	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/telemetry"
 )
 
@@ -103,6 +104,7 @@ type daemon struct {
 	config  config.Config // in force, with its defaults
 	log     *telemetry.Log
 	gate    *headgate.Gate
+	jobs    *jobs // nil: none are kept
 	gateway *gateway.Gateway
 	admin   *admin.Admin
 	planes  []*plane
@@ -126,16 +128,28 @@ func (d *daemon) open(ctx context.Context) error {
 		return fmt.Errorf("open the gate: %w", err)
 	}
 	metrics.Watch(d.gate.Status)
-	if d.gateway, err = gateway.New(d.gate, d.config, gateway.Options{RootMount: o.RootMount}); err != nil {
-		return fmt.Errorf("open the gateway: %w", err)
+	if d.jobs, err = d.openJobs(ctx); err != nil {
+		return err
 	}
-	d.admin = admin.New(admin.Options{
+	front := gateway.Options{RootMount: o.RootMount}
+	back := admin.Options{
 		Listen:  d.config.Admin,
 		Version: o.Version,
 		Commit:  o.Commit,
 		Status:  d.gate.Status,
 		Metrics: metrics.Handler(),
-	})
+	}
+	if d.jobs != nil {
+		front.Jobs, back.Jobs = d.jobs.store, d.jobs.store
+		metrics.WatchJobs(d.jobs.store.Counts)
+		if p := callbackPolicy(d.config); p != nil {
+			front.Callbacks = p
+		}
+	}
+	if d.gateway, err = gateway.New(d.gate, d.config, front); err != nil {
+		return fmt.Errorf("open the gateway: %w", err)
+	}
+	d.admin = admin.New(back)
 	data, err := newPlane(Data, d.config.Listen, d.gateway.Server())
 	if err != nil {
 		return err
@@ -152,8 +166,11 @@ func (d *daemon) open(ctx context.Context) error {
 	return nil
 }
 
-// serve starts the planes.
+// serve starts the jobs and the planes.
 func (d *daemon) serve() {
+	if d.jobs != nil {
+		d.jobs.start(d.hearOfJob, func(err error) { d.log.Warn("jobs are given back late", "error", err) })
+	}
 	for _, p := range d.planes {
 		p.server.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
 		d.running.Go(func() {
@@ -170,6 +187,13 @@ func (d *daemon) serve() {
 		}
 		d.log.Info("listening", "plane", p.name, "addr", addr.String(), "tls", p.tls)
 	}
+}
+
+// hearOfJob tells all who may wait for a job.
+func (d *daemon) hearOfJob(n job.Notice) {
+	d.jobs.worker.Hear(n)
+	d.gateway.Hear(n)
+	d.admin.Hear(n)
 }
 
 // wait reloads as it is told to, until something ends the daemon. The error is
@@ -238,10 +262,16 @@ func (d *daemon) stop() error {
 			}
 		}
 	})
+	if d.jobs != nil {
+		running.Go(func() { d.jobs.stop(ctx) })
+	}
 	err := d.gateway.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrCutOff, context.Cause(ctx))
 		d.log.Warn("calls in flight were cut off", "reason", context.Cause(ctx))
+	}
+	if d.jobs != nil {
+		<-d.jobs.worked
 	}
 	cut(nil)
 	running.Wait()
@@ -255,6 +285,9 @@ func (d *daemon) close() error {
 		errs = append(errs, p.close())
 	}
 	d.running.Wait()
+	if d.jobs != nil {
+		errs = append(errs, d.jobs.close())
+	}
 	if d.gate != nil {
 		errs = append(errs, d.gate.Close())
 	}

@@ -39,6 +39,9 @@ func (d *daemon) reload(asked bool) {
 		d.refuse(err)
 	}
 	d.loaded, d.config = loaded, next
+	if d.jobs != nil {
+		d.jobs.config.Store(&next)
+	}
 	if len(fixed) > 0 {
 		d.log.Warn("reloaded, but for what needs a restart", "file", d.options.File, "restart", strings.Join(fixed, ","))
 		return
@@ -69,6 +72,14 @@ func keepFixed(inForce, next config.Config) (config.Config, []string) {
 	keep("namespace", &next.Namespace, inForce.Namespace)
 	keep("on_store_loss", &next.OnStoreLoss, inForce.OnStoreLoss)
 	keep("jobs", &next.Jobs, inForce.Jobs)
+	if next.Retention != inForce.Retention {
+		fixed = append(fixed, "retention")
+		next.Retention = inForce.Retention
+	}
+	if !reflect.DeepEqual(next.Callbacks, inForce.Callbacks) {
+		fixed = append(fixed, "callbacks")
+		next.Callbacks = inForce.Callbacks
+	}
 	keep("log.format", &next.Log.Format, inForce.Log.Format)
 	// A certificate may be renewed and moved; a listener has TLS or has not.
 	if (next.TLS == config.TLS{}) != (inForce.TLS == config.TLS{}) {

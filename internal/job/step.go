@@ -64,6 +64,9 @@ func (j *Job) End(e End, now time.Time) error {
 	return nil
 }
 
+// LostReason is the Reason of a job that waits because its worker died with it.
+const LostReason = "lost with the worker that ran it"
+
 // Lose takes a job from a worker that has died. One that had not started is as
 // it was.
 func (j *Job) Lose(now time.Time) {
@@ -78,7 +81,7 @@ func (j *Job) Lose(now time.Time) {
 	}
 	j.State = Waiting
 	j.NotBefore = nil
-	j.Reason = "lost with the worker that ran it"
+	j.Reason = LostReason
 }
 
 // Leave gives back a job that a worker took, and that it will not end: no loss.

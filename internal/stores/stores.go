@@ -1,0 +1,54 @@
+// Package stores turns what a configuration says of stores into stores. It opens
+// them and knows nothing of what they are for.
+package stores
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/job"
+	"github.com/headgate/headgate/internal/redisstore"
+	"github.com/headgate/headgate/internal/sqlitestore"
+)
+
+// Redis returns how the Redis at an address is reached.
+func Redis(at config.Store, namespace string) redisstore.Options {
+	o := redisstore.Options{
+		Addrs:            at.Addrs,
+		Username:         at.Username,
+		Password:         at.Password.Reveal(),
+		DB:               at.DB,
+		Master:           at.Master,
+		SentinelPassword: at.SentinelPassword.Reveal(),
+		Cluster:          at.Kind == config.Cluster,
+		Namespace:        namespace,
+	}
+	if at.TLS {
+		o.TLS = &tls.Config{}
+	}
+	return o
+}
+
+// Jobs opens the store of jobs that cfg names; nil if it names none. A Redis that
+// is away is no error here.
+func Jobs(cfg config.Config) (job.Store, error) {
+	cfg = cfg.WithDefaults()
+	at, err := cfg.JobStore()
+	switch {
+	case err != nil || at.None():
+		return nil, err
+	case at.File != "":
+		s, err := sqlitestore.Open(at.File, sqlitestore.Options{Retention: time.Duration(cfg.Retention)})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	s, err := redisstore.OpenJobs(Redis(at.Redis, cfg.Namespace))
+	if err != nil {
+		return nil, fmt.Errorf("jobs %s: %w", at, err)
+	}
+	return s, nil
+}
