@@ -30,7 +30,13 @@ func (a *answer) text(path ...string) string {
 // map[string]any, []any, string, json.Number or bool.
 func (a *answer) at(path ...string) any {
 	if !a.parsed {
-		a.json, a.parsed = parse(a.Body), true
+		document := a.Body
+		if IsEventStream(a.Header) { // who asked for a stream may get its error as one
+			if _, data, _ := FirstEvent(append(bytes.Clone(a.Body), "\n\n"...)); data != nil {
+				document = data
+			}
+		}
+		a.json, a.parsed = parse(document), true
 	}
 	return at(a.json, path...)
 }
@@ -88,10 +94,13 @@ func textOf(v any) string {
 // levels.
 const deepest = 32
 
+// byteOrderMark is what some servers begin a text in UTF-8 with.
+var byteOrderMark = []byte("\ufeff")
+
 // parse reads JSON as far as it goes: of a body that was cut off, or is broken
 // behind some point, what stands before it. It is nil if nothing does.
 func parse(body []byte) any {
-	body = bytes.TrimLeft(body, " \t\r\n")
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, byteOrderMark), " \t\r\n")
 	if len(body) == 0 || body[0] != '{' && body[0] != '[' {
 		return nil
 	}

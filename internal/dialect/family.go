@@ -94,7 +94,7 @@ func isText(h http.Header) bool {
 }
 
 func (f *family) Read(a Answer, now time.Time) Reading {
-	r := Reading{Dialect: f.name, Scope: Credential, status: a.Status, repeats: f.preset.Methods == MethodsAny}
+	r := Reading{Dialect: f.name, Scope: Credential, status: a.Status, repeats: f.preset.Methods == MethodsAny && a.Method == http.MethodPost}
 	if succeeded(a.Status) && !f.tells(a) {
 		return r // the common answer; costs no allocation
 	}

@@ -109,6 +109,9 @@ func (e googleError) perMinute() signal {
 			return signal{"the minute of quotaId", id}
 		}
 	}
+	if strings.Contains(e.quota, "PerMinute") {
+		return signal{"the minute of quota_limit", e.quota}
+	}
 	return signal{}
 }
 

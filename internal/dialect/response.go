@@ -23,7 +23,7 @@ func ReadResponse(r io.Reader) (status int, header http.Header, body []byte, err
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("read response: %w", err)
 	}
-	in := lines{rest: string(input)}
+	in := lines{rest: strings.TrimPrefix(string(input), string(byteOrderMark))}
 	for blank := true; blank && in.rest != ""; {
 		ahead := in
 		if blank = trim(ahead.next()) == ""; blank {
@@ -91,7 +91,7 @@ func (l *lines) next() string {
 
 // header reads the fields of a header block and the blank line that ends it,
 // which may be missing at the end of the text. A line that begins with a blank
-// goes on with the field before it.
+// goes on with the field before it, and blanks in front of a colon don't count.
 func (l *lines) header() (http.Header, error) {
 	h := http.Header{}
 	for l.rest != "" {
@@ -100,7 +100,7 @@ func (l *lines) header() (http.Header, error) {
 			break
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isToken(name) {
+		if name = strings.TrimRight(name, " \t"); !ok || !isToken(name) {
 			return nil, fmt.Errorf(`line %d: %s; want a header field such as "Retry-After: 30", or an empty line before the body`,
 				l.n, quote(line))
 		}

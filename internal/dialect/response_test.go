@@ -29,6 +29,8 @@ func TestReadResponseTakesLastBlock(t *testing.T) {
 		{"cut off behind the status", "HTTP/1.1 429 X", 429, http.Header{}, ""},
 		{"blank lines before", "\r\n \n\nHTTP/1.1 200 OK\n\n", 200, http.Header{}, ""},
 		{"folded field", "HTTP/1.1 200 OK\nA: 1,\n  2\n\t3\n\n", 200, header("A:1, 2 3"), ""},
+		{"byte order mark", "\ufeffHTTP/1.1 200 OK\nA: 1\n\n", 200, header("A:1"), ""},
+		{"blanks in front of a colon", "HTTP/1.1 200 OK\nA \t: 1\n\n", 200, header("A:1"), ""},
 		{"colons in values", "HTTP/1.1 200 OK\nDate: 12:00:00\nB:\n\n", 200, http.Header{"Date": {"12:00:00"}, "B": {""}}, ""},
 		{"body with blank lines", "HTTP/1.1 200 OK\n\n\n\nHTTP/1.1 is old\n", 200, http.Header{}, "\n\nHTTP/1.1 is old\n"},
 		{"body that begins like a response", "HTTP/1.1 200 OK\n\nHTTP/1.1 is old\n", 200, http.Header{}, "HTTP/1.1 is old\n"},

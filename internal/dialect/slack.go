@@ -18,7 +18,7 @@ var slack = &family{
 		if lines := a.Header["Content-Length"]; len(lines) > 0 {
 			return count(lines[0]) <= slackRefusalMax
 		}
-		return len(a.Header["Content-Type"]) > 0 || len(a.Header["Retry-After"]) > 0
+		return len(a.Header["Content-Type"]) > 0 || len(a.Header["Retry-After"]) > 0 || len(a.Body) > 0
 	},
 	judge: func(a *answer) verdict {
 		if a.Status != http.StatusOK {
