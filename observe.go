@@ -80,7 +80,7 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 		Header: resp.Header,
 		HasKey: firstOf(c.req.Header, fieldKey) != "",
 	}
-	d := c.upstream.dialectFor(answer.Host, resp.Header, c.req)
+	d := c.upstream.dialectFor(answer, c.req)
 	if n := d.BodyMaxOf(answer); n > 0 {
 		answer.Body = peek(resp, func(r io.Reader) ([]byte, error) {
 			return io.ReadAll(io.LimitReader(r, int64(n)))
@@ -112,7 +112,7 @@ func readFirstEvent(resp *http.Response, a dialect.Answer, r dialect.Reading) di
 	start := peek(resp, func(body io.Reader) ([]byte, error) { return readEvent(body, maxEvent) })
 	event, data, _ := dialect.FirstEvent(start)
 	if class, ok := dialect.EventClass(event, data); ok {
-		return r.Streamed(a, class)
+		return r.Streamed(a, class, data)
 	}
 	return r
 }

@@ -180,29 +180,16 @@ func newPolicy(c config.Retry) (retry.Policy, error) {
 	return p, nil
 }
 
-// dialectFor returns the dialect of an answer: as configured, or by host, or by
-// its fields, or by what the request asks for. Many serve the interfaces of
-// OpenAI and Anthropic under hosts of their own, and a call to a model may be
-// repeated.
-func (u *upstream) dialectFor(host string, answer http.Header, req *http.Request) dialect.Dialect {
+// dialectFor returns the dialect of an answer: as configured, or as it is
+// recognised, to which a field of the request adds: many serve Anthropic's
+// interface under hosts of their own.
+func (u *upstream) dialectFor(a dialect.Answer, req *http.Request) dialect.Dialect {
 	if u.dialect != nil {
 		return u.dialect
 	}
-	d := dialect.Detect(host, answer)
-	if d.Name() != "generic" {
-		return d
-	}
-	name := "openai"
-	switch path := req.URL.Path; {
-	case firstOf(req.Header, "Anthropic-Version") != "":
-		name = "anthropic"
-	case strings.HasSuffix(path, "/v1/chat/completions"), strings.HasSuffix(path, "/v1/responses"),
-		strings.HasSuffix(path, "/v1/completions"), strings.HasSuffix(path, "/v1/embeddings"):
-	default:
-		return d
-	}
-	if asked, ok := dialect.Lookup(name); ok {
-		return asked
+	d := dialect.Recognise(a)
+	if d.Name() == "generic" && firstOf(req.Header, "Anthropic-Version") != "" {
+		d, _ = dialect.Lookup("anthropic")
 	}
 	return d
 }

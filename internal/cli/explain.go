@@ -96,7 +96,7 @@ func read(d dialect.Dialect, a dialect.Answer, now time.Time) dialect.Reading {
 	if r.Class == dialect.OK && a.Status == http.StatusOK && dialect.IsEventStream(a.Header) {
 		event, data, _ := dialect.FirstEvent(append(a.Body, "\n\n"...))
 		if class, ok := dialect.EventClass(event, data); ok {
-			return r.Streamed(a, class)
+			return r.Streamed(a, class, data)
 		}
 	}
 	return r

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -52,10 +53,26 @@ func EventClass(event, data []byte) (c Class, ok bool) {
 }
 
 // Streamed returns the reading of an answer whose status was 200, and whose
-// stream began with an error of class c, as EventClass reads it.
-func (r Reading) Streamed(a Answer, c Class) Reading {
+// stream began with an error of class c, as EventClass reads it in data. How long
+// to wait stands in data, if anywhere: a good answer's Retry-After asks for
+// nothing.
+func (r Reading) Streamed(a Answer, c Class, data []byte) Reading {
 	r.Class, r.byClass = c, signal{name: "an error as its first event"}
+	e := &answer{Answer: a, json: parse(data), parsed: true}
+	google := readGoogleError(e)
+	r.Wait, r.byWait = google.hint()
+	if r.byWait == (signal{}) {
+		r.Wait, r.byWait = bodyHint(e)
+	}
+	r.HasWait = r.byWait != (signal{})
+	if f := named(r.Dialect); c == Throttled && f != nil && f.preset.Usage != nil {
+		if scope := modelScope(e, cmp.Or(google.model(), modelIn(google.message))); scope != "" {
+			r.Scope = scope
+		}
+	}
 	r.Retryable, r.byRetry = retryable(a, c, r.repeats)
+	_, told := serverSays(a.Header)
+	r.Told = told != (signal{})
 	return r
 }
 
@@ -69,6 +86,7 @@ func IsEventStream(h http.Header) bool {
 // FirstEvent returns the name and the data of the first event of a stream that
 // has either. ended is false if the blank line that closes it has not come yet.
 func FirstEvent(stream []byte) (event, data []byte, ended bool) {
+	stream = bytes.TrimPrefix(stream, byteOrderMark)
 	for len(stream) > 0 {
 		line, rest, whole := bytes.Cut(stream, []byte("\n"))
 		if !whole {

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 )
 
@@ -75,6 +76,39 @@ func TestIsEventStream(t *testing.T) {
 				t.Errorf("IsEventStream(%q) = %t, want %t", lines, got, want)
 			}
 		}
+	}
+}
+
+func TestStreamedReadsWaitAndModelOfTheEvent(t *testing.T) {
+	for _, c := range []struct {
+		dialect, path string
+		header        http.Header
+		data          string
+		want          string
+	}{
+		{"openai", "/v1/chat/completions", nil, `{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o. Please try again in 1.5s."}}`,
+			"throttled, repeat, wait 1.5s, on model:gpt-4o"},
+		{"gemini", "/v1beta/models/gemini-pro:streamGenerateContent", nil,
+			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"7s"}]}}`,
+			"throttled, repeat, wait 7s, on model:gemini-pro"},
+		{"anthropic", "/v1/messages", header("Retry-After: 59"), `{"type":"error","error":{"type":"overloaded_error"}}`, "overloaded, repeat"},
+		{"generic", "/chat", nil, `{"error":{"code":429,"retry_after":3}}`, "throttled, repeat, wait 3s"},
+		{"generic", "/chat", header("X-Should-Retry: false"), `{"error":{"code":429}}`, "throttled"},
+	} {
+		d, _ := Lookup(c.dialect)
+		a := Answer{Method: "POST", Path: c.path, Status: 200, Header: c.header}
+		class, ok := EventClass(nil, []byte(c.data))
+		r := d.Read(a, t0).Streamed(a, class, []byte(c.data))
+		if got := brief(r); !ok || got != c.want || r.Told != (len(c.header["X-Should-Retry"]) > 0) {
+			t.Errorf("%s: a stream that begins with %s is %s, told %t; want %s", c.dialect, c.data, got, r.Told, c.want)
+		}
+	}
+}
+
+func TestErrorsInTheFormOfAStreamAreRead(t *testing.T) {
+	a := Answer{Method: "POST", Status: 429, Header: header("Content-Type: text/event-stream"), Body: []byte("data: {\"error\":{\"code\":\"insufficient_quota\"}}")}
+	if r := openAI.Read(a, t0); r.Class != Fatal {
+		t.Errorf("429 with %q is %v, want fatal", a.Body, r.Class)
 	}
 }
 

@@ -19,7 +19,7 @@ var openAI = &family{
 	name:    "openai",
 	remark:  "a reset is the time until the bucket is full, not the wait; a spent balance is a 429 and fatal",
 	hosts:   []string{"api.openai.com", "*.api.openai.com"},
-	fields:  append(fieldsOf(openAITriples), "Openai-Processing-Ms", "Openai-Organization", "Openai-Version"),
+	fields:  append(fieldsOf(openAITriples), "Openai-Processing-Ms", "Openai-Organization", "Openai-Project", "Openai-Model", "Openai-Version"),
 	triples: openAITriples,
 	judge:   judgeOpenAI,
 	preset:  Preset{Methods: MethodsAny, Usage: openAIUsage},

@@ -165,18 +165,33 @@ func matches(pattern, host string) bool {
 
 const autoName = "auto"
 
-// auto reads each answer in the dialect that Detect finds. Its readings bear
-// the name of that dialect.
+// auto reads each answer in the dialect that it is recognised as. Its readings
+// bear the name of that dialect.
 type auto struct{}
 
 func (auto) Name() string { return autoName }
 
 func (auto) Read(a Answer, now time.Time) Reading {
-	return Detect(a.Host, a.Header).Read(a, now)
+	return Recognise(a).Read(a, now)
 }
 
 func (auto) BodyMaxOf(a Answer) int {
-	return Detect(a.Host, a.Header).BodyMaxOf(a)
+	return Recognise(a).BodyMaxOf(a)
+}
+
+// Recognise is Detect, and where that finds nobody goes by what was asked for:
+// many serve OpenAI's interface under hosts of their own.
+func Recognise(a Answer) Dialect {
+	d := Detect(a.Host, a.Header)
+	if d != Dialect(standard) {
+		return d
+	}
+	switch {
+	case strings.HasSuffix(a.Path, "/v1/chat/completions"), strings.HasSuffix(a.Path, "/v1/responses"),
+		strings.HasSuffix(a.Path, "/v1/completions"), strings.HasSuffix(a.Path, "/v1/embeddings"):
+		return openAI
+	}
+	return d
 }
 
 // bareHost returns a host in lower case, without its port and brackets.

@@ -103,6 +103,25 @@ func TestDetectByHeader(t *testing.T) {
 	}
 }
 
+func TestRecogniseGoesByWhatWasAskedForLast(t *testing.T) {
+	for _, c := range []struct {
+		host, path string
+		lines      []string
+		want       string
+	}{
+		{"10.0.0.1:8000", "/v1/chat/completions", nil, "openai"},
+		{"10.0.0.1:8000", "/api/v1/embeddings", nil, "openai"},
+		{"10.0.0.1:8000", "/v1/messages", nil, "generic"}, // of letters, as likely as of models
+		{"10.0.0.1:8000", "/v1/chat/completions", []string{"Server: nginx"}, "nginx"},
+		{"api.groq.com", "/openai/v1/chat/completions", nil, "groq"},
+	} {
+		a := Answer{Host: c.host, Path: c.path, Status: 503, Header: header(c.lines...)}
+		if got, read := Recognise(a).Name(), (auto{}).Read(a, t0).Dialect; got != c.want || read != c.want {
+			t.Errorf("Recognise(%s%s, %q) = %s, auto reads as %s, want %s", c.host, c.path, c.lines, got, read, c.want)
+		}
+	}
+}
+
 func TestHostPatterns(t *testing.T) {
 	for _, c := range []struct {
 		pattern, host string
