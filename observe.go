@@ -1,9 +1,7 @@
 package headgate
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -82,9 +80,7 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 	}
 	d := c.upstream.dialectFor(answer, c.req)
 	if n := d.BodyMaxOf(answer); n > 0 {
-		answer.Body = peek(resp, func(r io.Reader) ([]byte, error) {
-			return io.ReadAll(io.LimitReader(r, int64(n)))
-		})
+		answer.Body = peek(resp, n, c.upstream.peekFor(), nil)
 	}
 	reading := d.Read(answer, now)
 	if reading.Class == dialect.OK && resp.StatusCode == http.StatusOK && dialect.IsEventStream(resp.Header) {
@@ -99,61 +95,4 @@ func (c *call) host() string {
 		return c.upstream.base.Host
 	}
 	return c.req.URL.Host
-}
-
-// maxEvent bounds what is read of a stream to see its first event: errors are
-// short.
-const maxEvent = 16 << 10
-
-// readFirstEvent looks whether a stream begins with an error that says "too
-// many" or "not now", and makes it count as one. The answer waits for its
-// first event.
-func readFirstEvent(resp *http.Response, a dialect.Answer, r dialect.Reading) dialect.Reading {
-	start := peek(resp, func(body io.Reader) ([]byte, error) { return readEvent(body, maxEvent) })
-	event, data, _ := dialect.FirstEvent(start)
-	if class, ok := dialect.EventClass(event, data); ok {
-		return r.Streamed(a, class, data)
-	}
-	return r
-}
-
-// peek reads the start of a response's body and puts it back in front, with
-// the error that ended it, if one did.
-func peek(resp *http.Response, read func(io.Reader) ([]byte, error)) []byte {
-	start, err := read(resp.Body)
-	rest := io.Reader(resp.Body)
-	if err != nil && !errors.Is(err, io.EOF) {
-		rest = errorReader{err}
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(start), rest), resp.Body}
-	return start
-}
-
-type errorReader struct{ err error }
-
-func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
-
-// readEvent reads until an event has ended or n bytes were read.
-func readEvent(r io.Reader, n int) ([]byte, error) {
-	buf := make([]byte, 0, 1<<10)
-	for len(buf) < n {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		m, err := r.Read(buf[len(buf):min(cap(buf), n)])
-		buf = buf[:len(buf)+m]
-		if err != nil {
-			return buf, err
-		}
-		if bytes.IndexByte(buf[len(buf)-m:], '\n') < 0 {
-			continue
-		}
-		if _, _, ended := dialect.FirstEvent(buf); ended {
-			break
-		}
-	}
-	return buf, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -418,7 +419,7 @@ func TestRoundTripBlamesNobodyForABrokenRequestBody(t *testing.T) {
 		f := &fake{}
 		g := openGate(t, f, config.Upstream{Breaker: config.Breaker{Failures: config.Failures{Share: 1, Of: 1}}})
 		req := request(t.Context(), "PUT", "/x", "text")
-		req.Body = io.NopCloser(io.MultiReader(strings.NewReader("te"), errorReader{broken}))
+		req.Body = io.NopCloser(io.MultiReader(strings.NewReader("te"), iotest.ErrReader(broken)))
 		_, err := g.RoundTripper("api").RoundTrip(req)
 		if !errors.Is(err, broken) {
 			t.Errorf("got %v, want %v", err, broken)

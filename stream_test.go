@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/config"
-	"github.com/headgate/headgate/internal/dialect"
 )
 
 // pieces makes a channel that holds all pieces of a stream, and ends it.
@@ -213,44 +212,4 @@ func TestErrorsLaterInAStreamArePassedOn(t *testing.T) {
 			t.Errorf("read %q and %v after %d attempts, want the event and %v after one", got, err, f.attempts(), errBroken)
 		}
 	})
-}
-
-func FuzzFirstEvent(f *testing.F) {
-	for _, seed := range []string{
-		"", "\n", "data: 1\n\n", "event: error\ndata: {}\n\n", ": c\n\ndata: a\ndata: b\r\n\r\n", "data:x\n\nrest", "data\n\n", "event:\n\n",
-	} {
-		f.Add([]byte(seed), 3)
-	}
-	f.Fuzz(func(t *testing.T, text []byte, chunk int) {
-		r := &chunks{text: text, n: max(chunk%7, 1)}
-		const most = 64
-		start, err := readEvent(r, most)
-		if len(start) > most {
-			t.Fatalf("read %d bytes, want at most %d", len(start), most)
-		}
-		if err != nil && err != io.EOF {
-			t.Fatalf("error %v, want EOF or none", err)
-		}
-		if got := string(start) + string(r.text); got != string(text) {
-			t.Fatalf("read and rest are %q, want all of %q", got, text)
-		}
-		if _, _, ended := dialect.FirstEvent(start); !ended && err == nil && len(start) < most {
-			t.Fatalf("stopped at %q, which is neither an event nor the end", start)
-		}
-	})
-}
-
-// chunks hands out n bytes at a time.
-type chunks struct {
-	text []byte
-	n    int
-}
-
-func (c *chunks) Read(p []byte) (int, error) {
-	if len(c.text) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(len(p), c.n)], c.text)
-	c.text = c.text[n:]
-	return n, nil
 }
