@@ -20,6 +20,10 @@ type desk struct {
 	quota string
 	stock atomic.Pointer[stock] // permits taken ahead of need; nil: none. Set under the lock
 
+	// tokens is whether answers told of a limit on tokens: calls then have to be
+	// weighed.
+	tokens atomic.Bool
+
 	mu struct {
 		sync.Mutex
 		line      *line.Line

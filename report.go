@@ -5,6 +5,7 @@ import (
 
 	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/ledger"
+	"github.com/headgate/headgate/internal/limit"
 )
 
 // verdict is what an answer means to the desk.
@@ -60,8 +61,13 @@ func (d *desk) finish(s *seat, g grant, v verdict) news {
 
 func (d *desk) answeredLocked(now time.Time, s *seat, g grant, v verdict) (n news) {
 	s.book.Answered(now, g.id)
-	if len(v.limits) > 0 && s.book.Tell(now, v.limits) && s.account != nil {
-		s.account.configureLocked(now)
+	if len(v.limits) > 0 && s.book.Tell(now, v.limits) {
+		if _, counts := s.book.Room(limit.Tokens); counts {
+			d.tokens.Store(true)
+		}
+		if s.account != nil {
+			s.account.configureLocked(now)
+		}
 	}
 	if d.mu.ledger.Learns() && (len(v.limits) > 0 || v.outcome == breaker.Throttled) {
 		defer func() { n.learned = s.book.News(now) }()

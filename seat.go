@@ -7,6 +7,7 @@ import (
 
 	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/ledger"
+	"github.com/headgate/headgate/internal/limit"
 )
 
 // seat is what a desk keeps of one credential of one upstream.
@@ -74,7 +75,23 @@ func (s *seat) unused(now time.Time) bool {
 func (d *desk) placeLocked(now time.Time, w *waiter) {
 	w.ask.Paths = d.mu.ledger.Paths(w.path)
 	w.seat = d.pickLocked(now, w)
+	w.fitLocked()
 	w.entry.Lane = w.seat.laneOf(w.ask.Paths)
+}
+
+// fitLocked lowers a guess to what the limits that answers told can hold. What
+// would never fit is for the upstream to refuse.
+func (w *waiter) fitLocked() {
+	if _, said := w.said[limit.Tokens]; said {
+		return
+	}
+	guess, ok := w.ask.Cost[limit.Tokens]
+	if !ok {
+		return
+	}
+	if room, counts := w.seat.book.Room(limit.Tokens); counts && guess > room {
+		w.ask.Cost[limit.Tokens] = room // weigh made it for this call
+	}
 }
 
 // pickLocked returns the seat that lets a call through soonest, and among

@@ -50,31 +50,41 @@ const looksAt = 1 << 20
 // sum is not.
 const spare = 4
 
-// spend is what a call takes in tokens, where its upstream limits them and its
-// caller did not say.
+// spend is what a call to a model asks for, and what it takes in tokens where
+// its upstream limits them and its caller did not say.
 type spend struct {
 	asked bool
 	ask   tokens.Ask
 	guess int64 // at the last admission
 }
 
+// asks reads what the request tells of the weight of its call, once.
+func (c *call) asks() *tokens.Ask {
+	s := &c.spend
+	if !s.asked {
+		s.asked = true
+		s.ask = c.upstream.estimator.e.Request(startOf(c.req), c.req.URL.Path)
+		if n := c.req.ContentLength; n > looksAt {
+			s.ask.Bytes += n - looksAt
+		}
+	}
+	return &s.ask
+}
+
+// model returns the model that the request asks for, "" if it names none.
+func (c *call) model() string { return c.asks().Model }
+
 // estimate returns what the call is expected to take; 0 if nobody wants to know,
 // or it brings nothing that a model could answer.
 func (c *call) estimate(u *upstream) int64 {
-	if u.estimator == nil || c.req.Body == nil || c.req.Body == http.NoBody {
+	c.spend.guess = 0
+	if !u.limitsTokens() || c.req.Body == nil || c.req.Body == http.NoBody {
 		return 0
 	}
 	if _, said := c.cost[limit.Tokens]; said {
 		return 0
 	}
-	if !c.spend.asked {
-		c.spend.asked = true
-		c.spend.ask = u.estimator.e.Request(startOf(c.req), c.req.URL.Path)
-		if n := c.req.ContentLength; n > looksAt {
-			c.spend.ask.Bytes += n - looksAt
-		}
-	}
-	c.spend.guess = u.estimator.estimate(c.spend.ask)
+	c.spend.guess = u.estimator.estimate(*c.asks())
 	c.spend.guess += c.spend.guess / spare
 	return c.spend.guess
 }
@@ -131,7 +141,7 @@ func (b *counted) end(whole bool) {
 // it told if that is more.
 func (c *call) count(a *attempt, resp *http.Response) {
 	u, guess := c.upstream, c.spend.guess
-	if u.estimator == nil || guess == 0 || resp.StatusCode/100 != 2 || resp.Body == http.NoBody {
+	if guess == 0 || resp.StatusCode/100 != 2 || resp.Body == http.NoBody {
 		return
 	}
 	ask := c.spend.ask

@@ -29,6 +29,7 @@ type model struct {
 	accepted int64
 	refused  int
 	calls    int
+	tells    bool // limit and what remains, with every answer
 }
 
 type spentAt struct {
@@ -74,6 +75,11 @@ func (m *model) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		m.refused++
 	}
+	if m.tells {
+		for name, v := range map[string]string{"Limit": fmt.Sprint(m.n), "Remaining": fmt.Sprint(m.n - m.sum), "Reset": "1s"} {
+			resp.Header.Set("X-Ratelimit-"+name+"-Tokens", v)
+		}
+	}
 	m.mu.Unlock()
 	if !ok {
 		resp.StatusCode = http.StatusTooManyRequests
@@ -93,6 +99,36 @@ func (m *model) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// askFor has 60 callers ask a model for a while, of prompts of many lengths. Each
+// third call is streamed.
+func askFor(t *testing.T, g *Gate, span time.Duration) {
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(3, uint64(i)))
+			for n := 0; time.Since(start) < span; n++ {
+				stream := ""
+				if n%3 == 0 {
+					stream = `"stream":true,"stream_options":{"include_usage":true},`
+				}
+				body := fmt.Sprintf(`{"model":"m",%s"messages":[{"role":"user","content":"%s"}]}`, stream, strings.Repeat("x", 500+rnd.IntN(2000)))
+				resp, err := g.Client("api").Post("/v1/chat/completions", "application/json", strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("a call ended with %d", resp.StatusCode)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // Pitfall L16: tokens that are counted after the answer let several times the
 // limit pass.
 func TestTokensAreChargedBeforeAndSettledAfter(t *testing.T) {
@@ -100,36 +136,47 @@ func TestTokensAreChargedBeforeAndSettledAfter(t *testing.T) {
 		m := &model{rnd: rand.New(rand.NewPCG(1, 2)), n: 30000}
 		g := openGate(t, m, config.Upstream{Dialect: "openai", Limits: []config.Limit{{Limit: "tokens:30000/1s"}}})
 		span := 30 * time.Second
-		start := time.Now()
-		var wg sync.WaitGroup
-		for i := range 60 {
-			wg.Go(func() {
-				rnd := rand.New(rand.NewPCG(3, uint64(i)))
-				for n := 0; time.Since(start) < span; n++ {
-					stream := ""
-					if n%3 == 0 {
-						stream = `"stream":true,"stream_options":{"include_usage":true},`
-					}
-					body := fmt.Sprintf(`{"model":"m",%s"messages":[{"role":"user","content":"%s"}]}`, stream, strings.Repeat("x", 500+rnd.IntN(2000)))
-					resp, err := g.Client("api").Post("/v1/chat/completions", "application/json", strings.NewReader(body))
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-					if resp.StatusCode != http.StatusOK {
-						t.Errorf("a call ended with %d", resp.StatusCode)
-					}
-				}
-			})
-		}
-		wg.Wait()
+		askFor(t, g, span)
 		usage := float64(m.accepted) / (30000 * span.Seconds())
 		refused := float64(m.refused) / float64(m.calls)
 		t.Logf("usage %.1f %%, refused %.2f %% (%d of %d)", 100*usage, 100*refused, m.refused, m.calls)
 		if usage < 0.9 || refused > 0.001 {
 			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 90 %% and at most 0.1 %%", 100*usage, 100*refused)
+		}
+	})
+}
+
+// A limit that is only heard of counts tokens too: its calls are weighed, and
+// settled, like those of one that was configured.
+func TestTokensAreChargedUnderALimitThatIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{rnd: rand.New(rand.NewPCG(1, 2)), n: 30000, tells: true}
+		g := openUnlimited(t, m)
+		span := 30 * time.Second
+		askFor(t, g, span)
+		usage := float64(m.accepted) / (30000 * span.Seconds())
+		refused := float64(m.refused) / float64(m.calls)
+		t.Logf("usage %.1f %%, refused %.2f %% (%d of %d)", 100*usage, 100*refused, m.refused, m.calls)
+		if usage < 0.85 || refused > 0.01 {
+			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 85 %% and at most 1 %%", 100*usage, 100*refused)
+		}
+	})
+}
+
+// A prompt that is larger than the limit is for the upstream to refuse.
+func TestGuessNeverExceedsALimitThatIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{answer: func(int, *http.Request) (*http.Response, error) {
+			return reply(200, "X-Ratelimit-Limit-Tokens", "100", "X-Ratelimit-Remaining-Tokens", "100", "X-Ratelimit-Reset-Tokens", "1s"), nil
+		}}
+		g := openUnlimited(t, f)
+		for i := range 3 {
+			resp, err := g.Client("api").Post("/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","max_tokens":5000}`))
+			if err != nil {
+				t.Fatalf("call %d: %v", i, err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
 		}
 	})
 }

@@ -42,8 +42,8 @@ type upstream struct {
 
 	rules         []ledger.Rule
 	ledgerOptions ledger.Options
-	countsTokens  bool
-	estimator     *estimator // of tokens; nil: none are limited
+	countsTokens  bool       // by its rules; see limitsTokens
+	estimator     *estimator // of tokens
 	urgent        [2]int     // priorities, both included, that the reserve is for
 	bounds        line.Bounds
 	maxWait       time.Duration
@@ -123,13 +123,11 @@ func newUpstream(name string, c config.Upstream, send http.RoundTripper) (*upstr
 	if c.Retry.Methods == "" {
 		c.Retry.Methods = u.preset.Methods
 	}
-	if u.countsTokens {
-		host := ""
-		if u.base != nil {
-			host = u.base.Host
-		}
-		u.estimator = newEstimator(u.dialect, host)
+	host := ""
+	if u.base != nil {
+		host = u.base.Host
 	}
+	u.estimator = newEstimator(u.dialect, host)
 	var err error
 	u.policy, err = newPolicy(c.Retry)
 	if err != nil {
@@ -211,11 +209,14 @@ func (u *upstream) modest(priority int, waited time.Duration) bool {
 // said what the call costs: the rule of thumb for English text.
 const bytesPerToken = 4
 
+// limitsTokens says whether tokens are limited, as configured or as answers told.
+func (u *upstream) limitsTokens() bool { return u.countsTokens || u.desk.tokens.Load() }
+
 // weigh returns what a call costs: what its caller said, and if that was not
 // said the tokens that are expected; 0: a quarter of the bytes of its body. They
 // never exceed a limit: what would never fit is for the upstream to refuse.
 func (u *upstream) weigh(said Cost, bytes, expected int64) Cost {
-	if _, ok := said[limit.Tokens]; ok || !u.countsTokens {
+	if _, ok := said[limit.Tokens]; ok || !u.limitsTokens() {
 		return said
 	}
 	guess := expected

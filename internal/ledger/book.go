@@ -76,6 +76,17 @@ func (b *Book) TooHeavy(ask *Ask) string {
 // Ready reports whether an attempt may start now, and if not, what it has to
 // wait for. Several at once may have to wait for the end of a ramp where one
 // would be ready.
+// Room returns the most of a dimension that an attempt can ever take; counts is
+// false if no limit counts it.
+func (b *Book) Room(dimension string) (most int64, counts bool) {
+	for _, t := range b.tallies {
+		if t.rule.Limit.Dimension == dimension && (!counts || t.rule.Limit.Capacity() < most) {
+			most, counts = t.rule.Limit.Capacity(), true
+		}
+	}
+	return most, counts
+}
+
 func (b *Book) Ready(now time.Time, ask *Ask) (Wait, bool) {
 	if at, ok := b.pause.ready(now, max(ask.Times, 1)); !ok {
 		return Wait{At: at}, false

@@ -63,6 +63,7 @@ func (b *Book) learns(now time.Time, old []*tally) {
 func (b *Book) Tell(now time.Time, facts []Fact) (changed bool) {
 	for _, f := range facts {
 		unit, _, _ := strings.Cut(f.Dimension, ":")
+		unit, _, _ = strings.Cut(unit, "_per_") // the fact's window says that too
 		if unit != limit.Requests && unit != limit.Tokens || f.N > mostN {
 			continue
 		}
