@@ -67,7 +67,7 @@ func (c *call) admitElsewhere(u *upstream) (taken bool, err error) {
 
 // moveTo turns the call to another upstream.
 func (c *call) moveTo(u *upstream) {
-	c.upstream, c.tried, c.backoff = u, 0, 0
+	c.upstream, c.tried, c.backoff, c.spend = u, 0, 0, spend{}
 	c.waiter = waiter{ready: c.waiter.ready}
 }
 
@@ -84,6 +84,10 @@ func (c *call) admitTo(elsewhere bool) error {
 	w.said = c.cost
 	w.expected = c.estimate(u)
 	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength, w.expected)
+	w.ask.Model = ""
+	if w.told = u.desk.narrow.Load(); w.told {
+		w.ask.Model = c.model()
+	}
 	w.deadline = c.permitBy(c.began)
 	w.elsewhere = elsewhere
 	w.final = c.tried+1 >= u.policy.Attempts
@@ -92,7 +96,14 @@ func (c *call) admitTo(elsewhere bool) error {
 	e.Bytes = c.req.ContentLength
 	e.Arrived = c.entered
 	e.Value = w
-	return u.desk.admit(c.req.Context(), w, c.tried > 0)
+	err := u.desk.admit(c.req.Context(), w, c.tried > 0)
+	if err != nil || w.told || !u.desk.narrow.Load() || c.model() == "" {
+		return err
+	}
+	// A model was paused while the call was in line: its own, perhaps.
+	u.desk.end(w.seat, w.grant)
+	w.told, w.ask.Model = true, c.model()
+	return u.desk.admit(c.req.Context(), w, true)
 }
 
 // goesElsewhere says whether a refusal is one that another upstream may not

@@ -20,6 +20,10 @@ type desk struct {
 	quota string
 	stock atomic.Pointer[stock] // permits taken ahead of need; nil: none. Set under the lock
 
+	// narrow is whether some model or route is paused alone: calls then have to
+	// say what they ask for. Set under the lock.
+	narrow atomic.Bool
+
 	// tokens is whether answers told of a limit on tokens: calls then have to be
 	// weighed.
 	tokens atomic.Bool
@@ -60,6 +64,7 @@ type waiter struct {
 	keys      []credentialKey // of those it may use
 	own       [1]credentialKey
 	path      string
+	told      bool // what model it asks for, if it does
 	seat      *seat
 	said      Cost  // what the caller said that it costs
 	expected  int64 // tokens, if it did not say; 0: nobody knows

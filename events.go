@@ -5,6 +5,7 @@ import (
 
 	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/dialect"
+	"github.com/headgate/headgate/internal/ledger"
 )
 
 // Events are called as a call passes, on its own goroutine and with no lock
@@ -71,11 +72,13 @@ type Retried struct {
 	RequestID        string        // as the upstream named the attempt; "" if it did not
 }
 
-// Paused says that nothing more is sent to a credential until a moment. It is
-// told when a pause begins, and when it is extended.
+// Paused says that nothing more is sent to a credential until a moment, or
+// nothing for one model or to one route. It is told when a pause begins, and when
+// it is extended.
 type Paused struct {
 	Upstream   string
 	Credential string // a short hash, never the credential itself; "" if calls carry none
+	Scope      string // "model:…" or "route:…"; "" if it holds all calls
 	Until      time.Time
 	Reason     string
 }
@@ -119,7 +122,7 @@ type Synced struct {
 // news tells what a desk learned from an attempt's end.
 func (e *Events) news(upstream string, s *seat, n news, why func() string) {
 	if !n.paused.IsZero() && e.Paused != nil {
-		e.Paused(Paused{Upstream: upstream, Credential: s.credential, Until: n.paused, Reason: why()})
+		e.Paused(Paused{Upstream: upstream, Credential: s.credential, Scope: extentText(n.extent), Until: n.paused, Reason: why()})
 	}
 	if n.changed && e.BreakerChanged != nil {
 		e.BreakerChanged(BreakerChanged{
@@ -135,6 +138,17 @@ func (e *Events) news(upstream string, s *seat, n news, why func() string) {
 			InForce: l.InForce, Window: l.Rule.Limit.Window,
 		})
 	}
+}
+
+// extentText is what a pause is about as readings write it, "" for all.
+func extentText(e ledger.Extent) string {
+	switch {
+	case e.Model != "":
+		return dialect.ModelScope + e.Model
+	case e.Route != "":
+		return dialect.RouteScope + e.Route
+	}
+	return ""
 }
 
 func (e *Events) callEnded(x CallEnded) {

@@ -3,6 +3,7 @@ package headgate
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/headgate/headgate/internal/breaker"
@@ -19,7 +20,7 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	v := verdict{outcome: breaker.Success, limits: factsOf(r.Limits)}
 	switch r.Class {
 	case dialect.Throttled:
-		v.outcome, v.told = breaker.Throttled, r.HasWait
+		v.outcome, v.told, v.extent = breaker.Throttled, r.HasWait, c.extentOf(r)
 		v.pause = func(strikes int) time.Duration {
 			return c.upstream.policy.Wait(strikes, 0, r.Wait, r.HasWait, c.gate.random)
 		}
@@ -36,6 +37,20 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	c.tellAttempt(AttemptEnded{Status: resp.StatusCode, Reading: r, Took: took})
 	c.gate.events.news(c.upstream.name, a.seat, n, r.Why)
 	return r
+}
+
+// extentOf returns which calls a refusal is about. A model is named as this call
+// names it, whatever the answer calls it: that is how others of its kind are
+// known.
+func (c *call) extentOf(r dialect.Reading) ledger.Extent {
+	if strings.HasPrefix(r.Scope, dialect.ModelScope) {
+		return ledger.Extent{Model: c.model()}
+	}
+	route, _ := strings.CutPrefix(r.Scope, dialect.RouteScope)
+	if route == r.Scope {
+		route = ""
+	}
+	return ledger.Extent{Route: route}
 }
 
 // factsOf returns what a reading tells of limits, as the ledger takes it.
@@ -78,13 +93,16 @@ func (c *call) read(a *attempt, resp *http.Response, now time.Time) dialect.Read
 		Header: resp.Header,
 		HasKey: firstOf(c.req.Header, fieldKey) != "",
 	}
+	if answer.Status == http.StatusTooManyRequests {
+		answer.Model = c.model()
+	}
 	d := c.upstream.dialectFor(answer, c.req)
 	if n := d.BodyMaxOf(answer); n > 0 {
 		answer.Body = peek(resp, n, c.upstream.peekFor(), nil)
 	}
 	reading := d.Read(answer, now)
 	if reading.Class == dialect.OK && resp.StatusCode == http.StatusOK && dialect.IsEventStream(resp.Header) {
-		return readFirstEvent(resp, answer, reading)
+		return c.readFirstEvent(resp, answer, reading)
 	}
 	return reading
 }

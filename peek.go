@@ -31,13 +31,14 @@ const maxEvent = 16 << 10
 // readFirstEvent looks whether a stream begins with an error that says "too
 // many" or "not now", and makes it count as one. The answer waits for its
 // first event.
-func readFirstEvent(resp *http.Response, a dialect.Answer, r dialect.Reading) dialect.Reading {
+func (c *call) readFirstEvent(resp *http.Response, a dialect.Answer, r dialect.Reading) dialect.Reading {
 	start := peek(resp, maxEvent, 0, func(start []byte) bool {
 		_, _, ended := dialect.FirstEvent(start)
 		return ended
 	})
 	event, data, _ := dialect.FirstEvent(start)
 	if class, ok := dialect.EventClass(event, data); ok {
+		a.Model = c.model()
 		return r.Streamed(a, class, data)
 	}
 	return r

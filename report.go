@@ -13,13 +13,16 @@ type verdict struct {
 	outcome breaker.Outcome
 	told    bool                            // the answer itself asked for the pause
 	pause   func(strikes int) time.Duration // of a throttled answer, the strikes-th in a row
+	extent  ledger.Extent                   // of a throttled answer: what it is about
 	limits  []ledger.Fact                   // that the answer tells of
 }
 
 // news is what others may want to hear of a report.
 type news struct {
-	paused  time.Time // end of the pause, if the report began or extended one
-	changed bool      // the breaker changed its state, to:
+	paused  time.Time     // end of the pause, if the report began or extended one
+	extent  ledger.Extent // of it
+	aside   bool          // others of the credential fare well: the breaker does not hear of it
+	changed bool          // the breaker changed its state, to:
 	state   breaker.State
 	until   time.Time // of an open one
 	learned []ledger.Status
@@ -74,25 +77,65 @@ func (d *desk) answeredLocked(now time.Time, s *seat, g grant, v verdict) (n new
 	}
 	switch v.outcome {
 	case breaker.Throttled:
-		n.paused = pauseFor(now, s, g, v)
+		if narrow := d.narrowLocked(now, s, v.extent); narrow == nil {
+			n.paused = pauseFor(now, s.book, g, v)
+		} else {
+			n.paused, n.extent = pauseFor(now, narrow, g, v), v.extent
+			n.aside = narrow.Others()
+		}
 	case breaker.Success:
 		s.book.Accepted(now, g.id)
+		if d.narrow.Load() && !s.book.Narrows() {
+			d.narrow.Store(d.narrowsLocked())
+		}
 	}
 	d.reportLocked(now, s, g, v.outcome, &n)
 	return n
 }
 
-// pauseFor holds the seat back after a throttled answer. It returns the pause's
-// end, zero if it stays as it was. Attempts that were let through before a
-// pause tell nothing new by being throttled too: only what their answers ask
-// for can extend it.
-func pauseFor(now time.Time, s *seat, g grant, v verdict) time.Time {
-	before, strikes := s.book.PausedUntil(now), s.book.Strikes()
-	s.book.Throttled(now, g.id, 0)
-	if s.book.Strikes() > strikes && !s.book.Eased() || v.told {
-		s.book.Pause(now.Add(v.pause(strikes + 1)))
+// narrowLocked returns the pause of a part of what a seat holds, nil for all of
+// it. Instances that share a quota pause as one: the store knows no parts.
+func (d *desk) narrowLocked(now time.Time, s *seat, e ledger.Extent) *ledger.Narrow {
+	if s.account != nil {
+		return nil
 	}
-	if until := s.book.PausedUntil(now); until.After(before) {
+	narrow := s.book.Narrow(now, e)
+	if narrow != nil {
+		d.narrow.Store(true)
+	}
+	return narrow
+}
+
+// narrowsLocked says whether any seat has a narrow pause.
+func (d *desk) narrowsLocked() bool {
+	for _, s := range d.mu.seats {
+		if s.book.Narrows() {
+			return true
+		}
+	}
+	return false
+}
+
+// pausable is what a throttled answer pauses: a book, or a part of it.
+type pausable interface {
+	PausedUntil(now time.Time) time.Time
+	Strikes() int
+	Throttled(now time.Time, id ledger.ID, d time.Duration) time.Time
+	Eased() bool
+	Pause(until time.Time)
+}
+
+// pauseFor holds back after a throttled answer. It returns the pause's end, zero
+// if it stays as it was. Attempts that were let through before a pause tell
+// nothing new by being throttled too: only what their answers ask for can extend
+// it.
+func pauseFor(now time.Time, p pausable, g grant, v verdict) time.Time {
+	before, strikes := p.PausedUntil(now), p.Strikes()
+	p.Throttled(now, g.id, 0)
+	if p.Strikes() > strikes && !p.Eased() || v.told {
+		p.Pause(now.Add(v.pause(strikes + 1)))
+	}
+	if until := p.PausedUntil(now); until.After(before) {
 		return until
 	}
 	return time.Time{}
@@ -125,7 +168,9 @@ func (d *desk) reportLocked(now time.Time, s *seat, g grant, o breaker.Outcome, 
 	if o != breaker.Success {
 		d.closeStockLocked(now) // what was laid in knows nothing of this
 	}
-	n.changed = s.breaker.Report(now, g.ticket, o)
+	if !n.aside {
+		n.changed = s.breaker.Report(now, g.ticket, o)
+	}
 	if s.account != nil {
 		s.fleetwide.outcome(o, n.changed)
 		if !n.paused.IsZero() {
@@ -153,10 +198,10 @@ func (d *desk) disperseLocked(now time.Time, s *seat) {
 		if w.seat != s {
 			continue
 		}
-		if len(w.keys) > 1 {
+		if len(w.keys) > 1 || s.book.Narrows() {
 			d.moveLocked(now, w)
 		}
-		paused, open := w.seat.book.PausedUntil(now), w.seat.breaker.Until(now)
+		paused, open := w.seat.book.HeldUntil(now, &w.ask), w.seat.breaker.Until(now)
 		late := func(t time.Time) bool { return !w.deadline.IsZero() && t.After(w.deadline) }
 		switch {
 		case !open.IsZero() && (w.elsewhere || late(open)):

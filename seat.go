@@ -73,10 +73,10 @@ func (s *seat) unused(now time.Time) bool {
 // placeLocked finds the limits, the seat and the lane of a call that is not in
 // line.
 func (d *desk) placeLocked(now time.Time, w *waiter) {
-	w.ask.Paths = d.mu.ledger.Paths(w.path)
+	w.ask.Paths, w.ask.Path = d.mu.ledger.Paths(w.path), w.path
 	w.seat = d.pickLocked(now, w)
 	w.fitLocked()
-	w.entry.Lane = w.seat.laneOf(w.ask.Paths)
+	w.entry.Lane = w.seat.laneOf(w.ask.Paths) + w.seat.book.Apart(&w.ask)*0x9e6c63d0876a9a35
 }
 
 // fitLocked lowers a guess to what the limits that answers told can hold. What

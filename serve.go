@@ -66,7 +66,7 @@ func (d *desk) offerLocked(now time.Time) (again bool, next time.Time) {
 // Were that always the first in line, one call would use up all its attempts;
 // so its last one is left to when others have found the upstream well.
 func (d *desk) proberLocked(now time.Time, w *waiter) *waiter {
-	if !w.final || w.seat.book.Strikes() == 0 || w.seat.waiting == 1 {
+	if !w.final || w.seat.book.StrikesOf(&w.ask) == 0 || w.seat.waiting == 1 {
 		return w
 	}
 	if _, ready := w.seat.book.Ready(now, &w.ask); !ready {

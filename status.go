@@ -46,11 +46,18 @@ type LineStatus struct {
 	Bytes     int64 `json:"bytes"`
 }
 
+// PausedStatus is a model or route that is paused alone.
+type PausedStatus struct {
+	Scope string    `json:"scope"` // "model:…" or "route:…"
+	Until time.Time `json:"until"`
+}
+
 // CredentialStatus is how a credential of an upstream stands.
 type CredentialStatus struct {
 	Credential  string           `json:"credential"` // a name, never the credential itself; "" if calls carry none
 	PausedUntil *time.Time       `json:"paused_until,omitempty"`
-	Breaker     string           `json:"breaker"` // closed, open or half-open
+	Paused      []PausedStatus   `json:"paused,omitempty"` // models and routes that are paused alone
+	Breaker     string           `json:"breaker"`          // closed, open or half-open
 	Waiting     int              `json:"waiting"`
 	InFlight    int              `json:"in_flight"`
 	Limits      []LimitStatus    `json:"limits"`
@@ -119,6 +126,9 @@ func (s *seat) statusLocked(now time.Time) CredentialStatus {
 	}
 	if until := s.book.PausedUntil(now); !until.IsZero() {
 		c.PausedUntil = &until
+	}
+	for e, until := range s.book.NarrowPauses(now) {
+		c.Paused = append(c.Paused, PausedStatus{extentText(e), until})
 	}
 	for _, l := range s.book.Status(now) {
 		most := l.Rule.Limit.Capacity()

@@ -13,12 +13,15 @@ type Book struct {
 	permits permits
 	latency latency
 	pause   pause
+	narrow  []*Narrow // pauses of parts of it; rarely any
 }
 
 // Ask is what an attempt needs.
 type Ask struct {
 	Cost    Cost
 	Paths   uint64    // from Ledger.Paths
+	Path    string    // of the request
+	Model   string    // that it asks for; "" if none is known
 	Times   int64     // so many attempts like this at once, each of the cost; 0 means 1
 	Modest  bool      // leaves the reserve to urgent calls
 	Class   int       // of priority, 0 to 7
@@ -73,9 +76,6 @@ func (b *Book) TooHeavy(ask *Ask) string {
 	return ""
 }
 
-// Ready reports whether an attempt may start now, and if not, what it has to
-// wait for. Several at once may have to wait for the end of a ramp where one
-// would be ready.
 // Room returns the most of a dimension that an attempt can ever take; counts is
 // false if no limit counts it.
 func (b *Book) Room(dimension string) (most int64, counts bool) {
@@ -87,8 +87,14 @@ func (b *Book) Room(dimension string) (most int64, counts bool) {
 	return most, counts
 }
 
+// Ready reports whether an attempt may start now, and if not, what it has to
+// wait for. Several at once may have to wait for the end of a ramp where one
+// would be ready.
 func (b *Book) Ready(now time.Time, ask *Ask) (Wait, bool) {
 	if at, ok := b.pause.ready(now, max(ask.Times, 1)); !ok {
+		return Wait{At: at}, false
+	}
+	if at, ok := b.readyIn(now, ask); !ok {
 		return Wait{At: at}, false
 	}
 	var wait Wait
@@ -122,7 +128,7 @@ func (l *Ledger) keep(t *tally, ask *Ask, w int64) int64 {
 // ahead others like it in front of it, and what holds it back. It holds unless
 // some of what is taken now is given back or settled for less.
 func (b *Book) Forecast(now time.Time, ask *Ask, ahead int) Wait {
-	wait := Wait{At: later(now, b.pause.until)}
+	wait := Wait{At: later(now, b.HeldUntil(now, ask))}
 	for _, t := range b.tallies {
 		w := ask.weight(t)
 		if w == 0 {
@@ -142,6 +148,9 @@ func (b *Book) Grant(now time.Time, ask *Ask) ID {
 	id, p := b.permits.add(now, times)
 	p.round = b.pause.round
 	b.pause.unanswered += times
+	if len(b.narrow) > 0 {
+		b.enter(ask, p)
+	}
 	for _, t := range b.tallies {
 		if ask.covers(t) { // with a weight of 0 too: it may be settled for more
 			w := ask.weight(t)
@@ -220,6 +229,11 @@ func (b *Book) resolve(p *permit, k int64) {
 	b.permits.unanswered -= k
 	if p.round == b.pause.round {
 		b.pause.unanswered -= k
+	}
+	for _, in := range p.narrow {
+		if in.round == in.narrow.round {
+			in.narrow.unanswered -= k
+		}
 	}
 }
 
@@ -304,6 +318,9 @@ func (b *Book) configure(now time.Time) {
 // Idle reports whether forgetting the book would lose nothing.
 func (b *Book) Idle(now time.Time) bool {
 	if b.permits.open > 0 || !b.pause.idle(now) {
+		return false
+	}
+	if b.tidy(now); len(b.narrow) > 0 {
 		return false
 	}
 	for _, t := range b.tallies {

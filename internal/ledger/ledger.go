@@ -95,6 +95,8 @@ type Ledger struct {
 	rules  []Rule
 	shared []*tally // of PerUpstream rules, by index; nil for the others
 	books  map[string]*Book
+
+	narrowed uint64 // narrow pauses so far
 }
 
 // New returns a ledger in which nothing is counted.

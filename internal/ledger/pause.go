@@ -2,7 +2,7 @@ package ledger
 
 import "time"
 
-// pause holds a book back because the upstream said so. It is only ever
+// pause holds attempts back because the upstream said so. It is only ever
 // extended. When it ends, attempts ramp up: one at first, then one more for
 // each answer that is not throttled, which doubles them every round trip.
 type pause struct {
@@ -36,7 +36,7 @@ func (p *pause) idle(now time.Time) bool {
 
 // Strikes returns how many pauses there have been without an answer that was
 // not throttled in between.
-func (b *Book) Strikes() int { return b.pause.strikes }
+func (b *Book) Strikes() int { return b.pause.Strikes() }
 
 // Ramping reports whether the upstream refused something of late: there was no
 // good answer since, or attempts ramp up. Nothing should then be taken ahead of
@@ -59,17 +59,17 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 		lowered = permit.holds[i].tally.throttled(now) || lowered
 	}
 	p.eased = p.eased && lowered
-	b.strike()
+	p.strike(b.permits.unanswered)
 	return p.until
 }
 
 // Eased reports whether the last refusal was the first in a row, and answered by
 // sending less from now on: nothing need stop for it.
-func (b *Book) Eased() bool { return b.pause.eased }
+func (b *Book) Eased() bool { return b.pause.Eased() }
 
-// strike begins a round: attempts ramp up once the pause is over.
-func (b *Book) strike() {
-	p := &b.pause
+// strike begins a round: attempts ramp up once the pause is over. unanswered is
+// how many attempts there were.
+func (p *pause) strike(unanswered int64) {
 	p.round++
 	p.unanswered = 0
 	p.strikes++
@@ -77,7 +77,37 @@ func (b *Book) strike() {
 		return
 	}
 	p.allowed = 1
-	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
+	p.enough = max(p.enough, 2*unanswered, rampEnough)
+}
+
+// accepted says that an attempt of this round was answered well.
+func (p *pause) accepted() {
+	p.strikes = 0
+	if p.allowed > 0 {
+		if p.allowed++; p.allowed >= p.enough {
+			p.allowed, p.enough = 0, 0
+		}
+	}
+}
+
+// Strikes returns how many pauses there have been without an answer that was
+// not throttled in between.
+func (p *pause) Strikes() int { return p.strikes }
+
+// Eased reports whether the last refusal was the first in a row, and answered by
+// sending less from now on: nothing need stop for it.
+func (p *pause) Eased() bool { return p.eased }
+
+// Pause holds back until a moment; an earlier one than that in force changes
+// nothing.
+func (p *pause) Pause(until time.Time) { p.until = later(p.until, until) }
+
+// PausedUntil returns the end of the pause in force; zero if there is none.
+func (p *pause) PausedUntil(now time.Time) time.Time {
+	if now.Before(p.until) {
+		return p.until
+	}
+	return time.Time{}
 }
 
 // Hear says that another instance was told to pause until a moment. It reports
@@ -89,7 +119,7 @@ func (b *Book) Hear(now, until time.Time) bool {
 	}
 	if !now.Before(p.until) {
 		p.eased = false
-		b.strike()
+		p.strike(b.permits.unanswered)
 		for _, t := range b.tallies {
 			t.throttled(now)
 		}
@@ -113,25 +143,16 @@ func (b *Book) Accepted(now time.Time, id ID) {
 		h := &permit.holds[i]
 		h.tally.learn.accept(now, h.weight, permit.round == p.round && p.allowed == 0)
 	}
+	b.acceptedIn(now, permit)
 	if permit.round != p.round {
 		return
 	}
-	p.strikes = 0
-	if p.allowed > 0 {
-		if p.allowed++; p.allowed >= p.enough {
-			p.allowed, p.enough = 0, 0
-		}
-	}
+	p.accepted()
 }
 
 // Pause holds the book back until a moment; an earlier one than that in force
 // changes nothing.
-func (b *Book) Pause(until time.Time) { b.pause.until = later(b.pause.until, until) }
+func (b *Book) Pause(until time.Time) { b.pause.Pause(until) }
 
 // PausedUntil returns the end of the pause in force; zero if there is none.
-func (b *Book) PausedUntil(now time.Time) time.Time {
-	if now.Before(b.pause.until) {
-		return b.pause.until
-	}
-	return time.Time{}
-}
+func (b *Book) PausedUntil(now time.Time) time.Time { return b.pause.PausedUntil(now) }

@@ -27,6 +27,8 @@ type permit struct {
 	round      uint64    // of the book's pauses, when it was granted
 	times      int64     // attempts that it is for
 	holds      []hold
+	narrow     []inNarrow
+	among      bool // narrow pauses were in force when it was granted
 }
 
 // hold is what a permit takes from one limit.
@@ -116,7 +118,7 @@ func (ps *permits) add(now time.Time, times int64) (ID, *permit) {
 		ps.slots = append(ps.slots, permit{})
 	}
 	p := &ps.slots[slot]
-	*p = permit{generation: p.generation + 1, inUse: true, granted: now, times: times, holds: p.holds[:0]}
+	*p = permit{generation: p.generation + 1, inUse: true, granted: now, times: times, holds: p.holds[:0], narrow: p.narrow[:0]}
 	ps.open += times
 	ps.unanswered += times
 	return ID{slot, p.generation}, p

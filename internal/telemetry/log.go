@@ -83,11 +83,16 @@ func (l *Log) retried(e headgate.Retried) {
 }
 
 func (l *Log) paused(e headgate.Paused) {
-	l.LogAttrs(context.Background(), slog.LevelWarn, "pause",
+	attrs := []slog.Attr{
 		slog.String("upstream", e.Upstream),
 		slog.String("credential", e.Credential),
+	}
+	if e.Scope != "" {
+		attrs = append(attrs, slog.String("scope", clip(e.Scope)))
+	}
+	l.LogAttrs(context.Background(), slog.LevelWarn, "pause", append(attrs,
 		slog.Time("until", e.Until),
-		slog.String("reason", clip(e.Reason)))
+		slog.String("reason", clip(e.Reason)))...)
 }
 
 func (l *Log) breakerChanged(e headgate.BreakerChanged) {

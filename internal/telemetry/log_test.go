@@ -49,6 +49,14 @@ func TestLogWritesOneLineForEachDecision(t *testing.T) {
 			json: `"level":"WARN","msg":"pause","upstream":"openai","credential":"3f9a","until":"2025-03-01T12:00:00Z","reason":"Retry-After"}`,
 		},
 		{
+			name: "pause of a model",
+			tell: func(e headgate.Events) {
+				e.Paused(headgate.Paused{Upstream: "openai", Credential: "3f9a", Scope: "model:a", Until: t0, Reason: "Retry-After"})
+			},
+			text: `level=WARN msg=pause upstream=openai credential=3f9a scope=model:a until=2025-03-01T12:00:00.000Z reason=Retry-After`,
+			json: `"level":"WARN","msg":"pause","upstream":"openai","credential":"3f9a","scope":"model:a","until":"2025-03-01T12:00:00Z","reason":"Retry-After"}`,
+		},
+		{
 			name: "limit learned",
 			tell: func(e headgate.Events) {
 				e.LimitLearned(headgate.LimitLearned{Upstream: "openai", Credential: "3f9a", Limit: "80/2s", Source: "told", InForce: 80, Window: 2 * time.Second})
