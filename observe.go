@@ -43,14 +43,16 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 // names it, whatever the answer calls it: that is how others of its kind are
 // known.
 func (c *call) extentOf(r dialect.Reading) ledger.Extent {
+	var e ledger.Extent
 	if strings.HasPrefix(r.Scope, dialect.ModelScope) {
-		return ledger.Extent{Model: c.model()}
+		e.Model = c.model()
+	} else if route, ok := strings.CutPrefix(r.Scope, dialect.RouteScope); ok {
+		e.Route = route
 	}
-	route, _ := strings.CutPrefix(r.Scope, dialect.RouteScope)
-	if route == r.Scope {
-		route = ""
+	if !e.Covers(&ledger.Ask{Model: e.Model, Path: c.req.URL.Path}) {
+		return ledger.Extent{} // a route that is written oddly
 	}
-	return ledger.Extent{Route: route}
+	return e
 }
 
 // factsOf returns what a reading tells of limits, as the ledger takes it.

@@ -18,8 +18,11 @@ var atlassian = &family{
 		"Beta-Ratelimit", "Beta-Ratelimit-Policy",
 	},
 	judge: func(a *answer) verdict {
-		if oneOf(a.field("Ratelimit-Reason"), "jira-burst-based", "jira-per-issue-on-write") {
+		switch a.field("Ratelimit-Reason") {
+		case "jira-burst-based":
 			return perRoute(a)
+		case "jira-per-issue-on-write":
+			return verdict{scope: objectOf(a)}
 		}
 		return verdict{}
 	},

@@ -1,5 +1,7 @@
 package dialect
 
+import "net/http"
+
 // discord reads Discord: buckets, each of which covers some routes of one
 // channel, guild or webhook; limits that those of a resource share; and one of
 // the bot for all routes. Besides whole seconds of Retry-After it writes
@@ -19,7 +21,10 @@ var discord = &family{
 		if a.has("X-Ratelimit-Global", "true") || global || a.has("X-Ratelimit-Scope", "global") {
 			return verdict{}
 		}
-		return perRoute(a)
+		if a.Status != http.StatusTooManyRequests {
+			return verdict{}
+		}
+		return verdict{scope: route(a.Path, 1)} // a bucket for each channel, guild or webhook
 	},
 	preset: Preset{Limits: []string{"50/1s"}},
 }

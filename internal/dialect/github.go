@@ -80,7 +80,7 @@ func judgeGitHubRefusal(a *answer) verdict {
 	if exhausted(a.limits, "") {
 		v := verdict{class: Throttled, by: signal{"X-RateLimit-Remaining", "0"}}
 		if r := a.field("X-Ratelimit-Resource"); r != "" && r != "core" {
-			v.scope = routeOf(a)
+			v.scope = githubRoute(a, r)
 		}
 		return v
 	}
@@ -92,6 +92,15 @@ func judgeGitHubRefusal(a *answer) verdict {
 		}
 	}
 	return verdict{}
+}
+
+// githubRoute is the scope of a resource: all searches are one, but for those of
+// code.
+func githubRoute(a *answer, resource string) string {
+	if before, _, ok := strings.Cut(a.Path, "/search/"); ok && resource == "search" {
+		return RouteScope + before + "/search"
+	}
+	return routeOf(a)
 }
 
 // githubSecondaryIn looks for the words of a secondary limit, the older of which

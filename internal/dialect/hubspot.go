@@ -40,7 +40,7 @@ func hubspotWindow(a *answer) time.Duration {
 func judgeHubSpot(a *answer) verdict {
 	switch a.Status {
 	case http.StatusLocked:
-		return verdict{class: Overloaded, by: signal{name: "a lock of HubSpot's"}, scope: routeOf(a)}
+		return verdict{class: Overloaded, by: signal{name: "a lock of HubSpot's"}, scope: objectOf(a)}
 	case 477:
 		return verdict{class: Overloaded, by: signal{name: "a migration of the account"}}
 	case http.StatusTooManyRequests:

@@ -15,14 +15,6 @@ var services = []*family{
 	aws,
 }
 
-// routeOf is the scope of the path that was asked; "" if it is not known.
-func routeOf(a *answer) string {
-	if a.Path == "" {
-		return ""
-	}
-	return RouteScope + a.Path
-}
-
 // perRoute judges for families that count each endpoint by itself.
 func perRoute(a *answer) verdict {
 	if a.Status != http.StatusTooManyRequests {

@@ -25,11 +25,15 @@ func judgeStripe(a *answer) verdict {
 	switch a.Status {
 	case http.StatusTooManyRequests:
 		if code == "lock_timeout" {
-			return verdict{class: Throttled, by: byCode, scope: routeOf(a)}
+			return verdict{class: Throttled, by: byCode, scope: objectOf(a)}
 		}
 		reason := a.field("Stripe-Rate-Limited-Reason")
-		if strings.HasPrefix(reason, "endpoint-") || reason == "resource-specific" {
-			return verdict{class: Throttled, by: signal{"Stripe-Rate-Limited-Reason", reason}, scope: routeOf(a)}
+		by := signal{"Stripe-Rate-Limited-Reason", reason}
+		switch {
+		case strings.HasPrefix(reason, "endpoint-"):
+			return verdict{class: Throttled, by: by, scope: routeOf(a)}
+		case reason == "resource-specific":
+			return verdict{class: Throttled, by: by, scope: objectOf(a)}
 		}
 	case http.StatusBadRequest: // of old versions of the API
 		if code == "rate_limit" {
@@ -37,7 +41,7 @@ func judgeStripe(a *answer) verdict {
 		}
 	case http.StatusConflict:
 		if code == "idempotency_key_in_use" { // by the same call, still in progress
-			return verdict{class: Overloaded, by: byCode, scope: routeOf(a)}
+			return verdict{class: Overloaded, by: byCode, scope: objectOf(a)}
 		}
 	}
 	return verdict{}

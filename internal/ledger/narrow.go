@@ -13,10 +13,13 @@ type Extent struct {
 	Route string // each "*" stands for a segment; what is below a route belongs to it
 }
 
-// covers reports whether an attempt is one of those.
-func (e Extent) covers(ask *Ask) bool {
-	if e.Model != "" {
+// Covers reports whether an attempt is one of those.
+func (e Extent) Covers(ask *Ask) bool {
+	switch {
+	case e.Model != "":
 		return e.Model == ask.Model
+	case e.Route == "":
+		return true
 	}
 	path := ask.Path
 	for part := range strings.SplitSeq(strings.Trim(e.Route, "/"), "/") {
@@ -98,7 +101,7 @@ func (b *Book) tidy(now time.Time) {
 // if there are none.
 func (b *Book) Apart(ask *Ask) (lane uint64) {
 	for _, n := range b.narrow {
-		if n.extent.covers(ask) {
+		if n.extent.Covers(ask) {
 			lane = lane*31 + n.lane
 		}
 	}
@@ -110,7 +113,7 @@ func (b *Book) Apart(ask *Ask) (lane uint64) {
 func (b *Book) HeldUntil(now time.Time, ask *Ask) (until time.Time) {
 	until = b.PausedUntil(now)
 	for _, n := range b.narrow {
-		if n.extent.covers(ask) {
+		if n.extent.Covers(ask) {
 			until = later(until, n.PausedUntil(now))
 		}
 	}
@@ -121,7 +124,7 @@ func (b *Book) HeldUntil(now time.Time, ask *Ask) (until time.Time) {
 func (b *Book) StrikesOf(ask *Ask) int {
 	most := b.pause.strikes
 	for _, n := range b.narrow {
-		if n.extent.covers(ask) {
+		if n.extent.Covers(ask) {
 			most = max(most, n.strikes)
 		}
 	}
@@ -132,7 +135,7 @@ func (b *Book) StrikesOf(ask *Ask) int {
 // when.
 func (b *Book) readyIn(now time.Time, ask *Ask) (time.Time, bool) {
 	for _, n := range b.narrow {
-		if at, ok := n.ready(now, max(ask.Times, 1)); !ok && n.extent.covers(ask) {
+		if at, ok := n.ready(now, max(ask.Times, 1)); !ok && n.extent.Covers(ask) {
 			return at, false
 		}
 	}
@@ -143,7 +146,7 @@ func (b *Book) readyIn(now time.Time, ask *Ask) (time.Time, bool) {
 func (b *Book) enter(ask *Ask, p *permit) {
 	p.among = true
 	for _, n := range b.narrow {
-		if n.extent.covers(ask) {
+		if n.extent.Covers(ask) {
 			n.unanswered += p.times
 			p.narrow = append(p.narrow, inNarrow{n, n.round})
 		}

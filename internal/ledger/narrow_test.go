@@ -23,8 +23,10 @@ func TestExtentCovers(t *testing.T) {
 		{route("/x/*/y"), Ask{Path: "/x/1/y"}, true},
 		{route("/x/*/y"), Ask{Path: "/x//y"}, false},
 		{route("/x/*"), Ask{Path: "/x"}, false},
+		{route("/"), Ask{Path: "/x"}, false},
+		{Extent{}, Ask{Model: "a", Path: "/x"}, true},
 	} {
-		if got := c.extent.covers(&c.ask); got != c.want {
+		if got := c.extent.Covers(&c.ask); got != c.want {
 			t.Errorf("%+v covers %+v: %t, want %t", c.extent, c.ask, got, c.want)
 		}
 	}
