@@ -13,6 +13,7 @@ type Reader struct {
 	kind    bodyKind
 	sent    sentEvents
 	aws     awsEvents
+	wrap    wrapping // of the AWS event
 	scanner scanner
 
 	head  bool // the header told all
@@ -87,8 +88,22 @@ func (r *Reader) Feed(p []byte) {
 		for len(p) > 0 {
 			data, n, ended := r.aws.next(p)
 			p = p[n:]
-			r.event(data, ended)
+			r.wrapped(data)
+			if ended {
+				r.event(nil, true)
+				r.wrap = wrapping{}
+			}
 		}
+	}
+}
+
+// wrapped takes a piece of an AWS event's data in.
+func (r *Reader) wrapped(data []byte) {
+	var room [96]byte
+	for len(data) > 0 {
+		inner, n := r.wrap.next(data, room[:0])
+		data = data[n:]
+		r.event(inner, false)
 	}
 }
 

@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
 	"net/http"
@@ -105,6 +106,64 @@ func TestReaderReadsStreamsOfAWS(t *testing.T) {
 	if got := read(e, h, body, 4096, true); got != (Spent{}) {
 		t.Errorf("with an impossible length = %+v, want nothing", got)
 	}
+}
+
+func TestReaderReadsWrappedStreamsOfBedrock(t *testing.T) {
+	for name, c := range map[string]struct {
+		inner []string
+		want  Spent
+	}{
+		"Claude": {[]string{
+			`{"type":"message_start","message":{"usage":{"input_tokens":21,"output_tokens":1}}}`,
+			`{"type":"content_block_delta","delta":{"text":"\"usage\":{}"}}`,
+			`{"type":"message_delta","usage":{"output_tokens":33}}`,
+			`{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":21,"outputTokenCount":34,"invocationLatency":551}}`,
+		}, Spent{21, 34, 55, true}},
+		"one that tells in metrics alone": {[]string{
+			`{"generation":"x","prompt_token_count":null,"amazon-bedrock-invocationMetrics":{"inputTokenCount":5,"outputTokenCount":6}}`,
+		}, Spent{5, 6, 11, true}},
+		"silent": {[]string{`{"outputText":"x"}`}, Spent{}},
+	} {
+		var body []byte
+		for _, s := range c.inner {
+			payload := `{"bytes":"` + base64.StdEncoding.EncodeToString([]byte(s)) + `","p":"abcdef"}`
+			body = append(body, awsMessage("\x0b:event-type\x07\x00\x05chunk", payload)...)
+		}
+		for _, piece := range []int{1, 3, 7, 100, 4096} {
+			if got := read(estimator(t, "bedrock"), contentType("application/vnd.amazon.eventstream"), body, piece, true); got != c.want {
+				t.Errorf("%s in pieces of %d = %+v, want %+v", name, piece, got, c.want)
+			}
+		}
+	}
+}
+
+func FuzzWrapping(f *testing.F) {
+	f.Add([]byte(`{"bytes":"eyJhIjoxfQ==","p":"a"}`), 3)
+	f.Add([]byte(`{"bytes":"!`), 1)
+	f.Add([]byte(`{"b":1}`), 2)
+	f.Fuzz(func(t *testing.T, data []byte, piece int) {
+		var w wrapping
+		var got []byte
+		for rest := data; len(rest) > 0; {
+			chunk := rest[:min(len(rest), max(piece%16, 1))]
+			rest = rest[len(chunk):]
+			for len(chunk) > 0 {
+				inner, n := w.next(chunk, make([]byte, 0, 12))
+				if n <= 0 || n > len(chunk) {
+					t.Fatalf("took %d of %d bytes", n, len(chunk))
+				}
+				got, chunk = append(got, inner...), chunk[n:]
+			}
+		}
+		inner, wrapped := strings.CutPrefix(string(data), wrapMark)
+		if len(data) >= len(wrapMark) && !wrapped && string(got) != string(data) {
+			t.Fatalf("%q came out as %q", data, got)
+		}
+		inner, _, _ = strings.Cut(inner, `"`)
+		if want, err := base64.StdEncoding.DecodeString(inner); wrapped && err == nil && !strings.ContainsAny(inner, "\r\n\\") && string(got) != string(want) {
+			t.Fatalf("%q came out as %q, want %q", data, got, want)
+		}
+	})
 }
 
 func awsMessage(headers, payload string) []byte {
