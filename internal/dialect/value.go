@@ -21,8 +21,8 @@ func delay(s string, unit time.Duration) (time.Duration, bool) {
 	return duration(s)
 }
 
-// delayOrMoment reads Retry-After (RFC 9110, section 10.2.3) or a reset:
-// seconds, a duration, or a moment, which base turns into a wait. A moment that
+// delayOrMoment reads a reset: seconds, a duration, or a moment, which base turns
+// into a wait. A moment that
 // has passed is a wait of 0: the server did answer the question.
 //
 // Some servers write Unix time where seconds belong. A number tells by its

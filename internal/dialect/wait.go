@@ -13,7 +13,7 @@ import (
 // zero.
 func askedWait(h http.Header, base time.Time) (time.Duration, signal) {
 	coarse, byCoarse := longest(h, "Retry-After", func(s string) (time.Duration, bool) {
-		return delayOrMoment(s, base)
+		return retryAfter(s, base)
 	})
 	var fine time.Duration
 	var byFine signal
@@ -32,6 +32,21 @@ func askedWait(h http.Header, base time.Time) (time.Duration, signal) {
 		return coarse, byCoarse
 	}
 	return fine, byFine
+}
+
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3): seconds, a duration, or
+// a moment. A number is seconds, however large, unless it is Unix time of about
+// now: that many seconds nobody means.
+func retryAfter(s string, base time.Time) (time.Duration, bool) {
+	if isNumber(s) {
+		for _, unit := range [...]time.Duration{time.Second, time.Millisecond} {
+			if d := time.Unix(0, int64(scale(s, unit))).Sub(base); d.Abs() < MaxWait {
+				return bounded(d), true
+			}
+		}
+		return delay(s, time.Second)
+	}
+	return delayOrMoment(s, base)
 }
 
 // longest returns the longest wait among the lines of a field, since every hop
