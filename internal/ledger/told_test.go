@@ -45,6 +45,22 @@ func TestLimitThatIsToldReplacesTheGuess(t *testing.T) {
 	wantUnknown(t, b, t0, Ask{}, "120/2s")
 }
 
+func TestLimitWhoseDimensionNamesItsWindowIsTaken(t *testing.T) {
+	b := learning(Options{})
+	b.Tell(t0, []Fact{
+		{Dimension: "requests_per_day", N: 14400, Remaining: -1, Reset: -1, Window: 24 * time.Hour},
+		{Dimension: "tokens_per_minute:project", N: 5000, Remaining: -1, Reset: -1, Window: time.Minute},
+		{Dimension: "input_tokens", N: 5000, Remaining: -1, Reset: -1, Window: time.Minute}, // of which nobody knows the weight
+	})
+	wantLimits(t, b, t0, "learned", "14400/1d", "tokens:5000/1m")
+	if room, counts := b.Room(limit.Tokens); room != 5000 || !counts {
+		t.Errorf("Room = %d, %t, want 5000", room, counts)
+	}
+	if room, counts := b.Room("images"); counts {
+		t.Errorf("Room of what nobody counts = %d, want none", room)
+	}
+}
+
 func TestGuessStaysBesideALongWindow(t *testing.T) {
 	b := learning(Options{})
 	b.Tell(t0, []Fact{fact(5000, -1, -1, time.Hour)})
