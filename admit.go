@@ -84,10 +84,8 @@ func (c *call) admitTo(elsewhere bool) error {
 	w.said = c.cost
 	w.expected = c.estimate(u)
 	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength, w.expected)
-	w.ask.Model = ""
-	if w.told = u.desk.narrow.Load(); w.told {
-		w.ask.Model = c.model()
-	}
+	w.ask.Model, w.modelled = "", false
+	c.nameModel()
 	w.deadline = c.permitBy(c.began)
 	w.elsewhere = elsewhere
 	w.final = c.tried+1 >= u.policy.Attempts
@@ -97,13 +95,23 @@ func (c *call) admitTo(elsewhere bool) error {
 	e.Arrived = c.entered
 	e.Value = w
 	err := u.desk.admit(c.req.Context(), w, c.tried > 0)
-	if err != nil || w.told || !u.desk.narrow.Load() || c.model() == "" {
+	if err != nil || !c.nameModel() {
 		return err
 	}
 	// A model was paused while the call was in line: its own, perhaps.
 	u.desk.end(w.seat, w.grant)
-	w.told, w.ask.Model = true, c.model()
 	return u.desk.admit(c.req.Context(), w, true)
+}
+
+// nameModel has the desk know which model the call asks for, if some model or
+// route is paused alone. It reports whether that is news.
+func (c *call) nameModel() bool {
+	w := &c.waiter
+	if w.modelled || !c.upstream.desk.narrow.Load() {
+		return false
+	}
+	w.ask.Model, w.modelled = c.model(), true
+	return w.ask.Model != ""
 }
 
 // goesElsewhere says whether a refusal is one that another upstream may not

@@ -25,6 +25,7 @@ func (c *call) decide(a *attempt, err error, r dialect.Reading) decision {
 	if !ok || !c.mayRepeat(kind, r) {
 		return decision{}
 	}
+	c.nameModel()
 	now := time.Now()
 	by := c.permitBy(now)
 	late := func(t time.Time) bool { return !by.IsZero() && t.After(by) }

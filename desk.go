@@ -64,7 +64,7 @@ type waiter struct {
 	keys      []credentialKey // of those it may use
 	own       [1]credentialKey
 	path      string
-	told      bool // what model it asks for, if it does
+	modelled  bool // ask says which model it asks for, if it does
 	seat      *seat
 	said      Cost  // what the caller said that it costs
 	expected  int64 // tokens, if it did not say; 0: nobody knows

@@ -198,7 +198,7 @@ func (d *desk) disperseLocked(now time.Time, s *seat) {
 		if w.seat != s {
 			continue
 		}
-		if len(w.keys) > 1 || s.book.Narrows() {
+		if len(w.keys) > 1 || s.book.Apart(&w.ask) != 0 {
 			d.moveLocked(now, w)
 		}
 		paused, open := w.seat.book.HeldUntil(now, &w.ask), w.seat.breaker.Until(now)
