@@ -15,8 +15,9 @@ type wrapping struct {
 
 const wrapMark = `{"bytes":"`
 
-// next takes bytes of data in, and returns how many, and what was in them. That
-// may lie in room, which must have room for 3 bytes and more.
+// next takes bytes of data in, and returns how many, and what was in them and
+// held back before; one of the two is more than none. What it returns may lie in
+// room, which is empty and holds the length of wrapMark or more.
 func (w *wrapping) next(data, room []byte) (inner []byte, n int) {
 	if w.plain {
 		return data, len(data)
@@ -26,7 +27,9 @@ func (w *wrapping) next(data, room []byte) (inner []byte, n int) {
 			return nil, n
 		}
 		if data[n] != wrapMark[w.seen] {
-			w.plain = true
+			if w.plain = true; w.seen == 0 {
+				return data, len(data)
+			}
 			return append(room, wrapMark[:w.seen]...), n
 		}
 		w.seen++
