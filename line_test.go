@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/config"
-	"github.com/headgate/headgate/internal/breaker"
 )
 
 // enqueue makes a call in the name of a caller, and returns when it is in line.
@@ -364,59 +363,4 @@ func TestUpstreamsOfOneQuotaShareIt(t *testing.T) {
 		cancel()
 		wg.Wait()
 	})
-}
-
-// What a call costs the desk must not grow with those who wait. The bound is
-// loose: a cost that grows with them would take minutes.
-func TestTenThousandWaitCheaply(t *testing.T) {
-	tests := []struct {
-		name        string
-		credentials int
-	}{
-		{"of one credential", 1},
-		{"of a hundred credentials", 100},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			cfg := config.Config{Upstreams: map[string]config.Upstream{"api": {
-				URL: "http://api.test", Limits: limits("1/1h"), Line: config.Line{MaxWait: config.Duration(1e6 * time.Hour)},
-			}}}
-			g, err := Open(t.Context(), cfg, Base(&fake{}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer g.Close()
-			u := g.upstream("api")
-			start := time.Now()
-			var waiting []*waiter
-			for i := range 10_000 {
-				w := &waiter{upstream: u, keys: []credentialKey{{name: fmt.Sprint(i % test.credentials)}}, ready: make(chan struct{}, 1)}
-				w.entry.Value, w.deadline = w, start.Add(1e6*time.Hour)
-				granted, err := u.desk.enter(w, false)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !granted {
-					waiting = append(waiting, w)
-				}
-			}
-			joined := time.Since(start)
-			start = time.Now()
-			for i := range 200 { // attempts that are refused, all at once
-				s := waiting[i%len(waiting)].seat
-				u.desk.answered(s, grant{}, verdict{outcome: breaker.Throttled, told: true, pause: func(int) time.Duration { return time.Hour }})
-				u.desk.written(s, grant{})
-			}
-			told := time.Since(start)
-			start = time.Now()
-			for _, w := range waiting {
-				u.desk.leave(w)
-			}
-			left := time.Since(start)
-			t.Logf("joined %v, 200 refusals %v, left %v", joined, told, left)
-			if all := joined + told + left; all > 20*time.Second {
-				t.Errorf("took %v, want seconds", all)
-			}
-		})
-	}
 }
