@@ -14,8 +14,8 @@ import (
 
 // histories are played, of steps each; fewer in short tests.
 const (
-	histories = 12
-	steps     = 300
+	histories = 8
+	steps     = 250
 )
 
 // historiesAgreeWithMemory plays random histories on the store and on Memory,
@@ -247,11 +247,7 @@ func (h *history) endOne(r pair) {
 // alike.
 func (h *history) compare() {
 	ctx := h.Context()
-	all := h.rng.IntN(25) == 0
-	for i, id := range h.known {
-		if !all && i < len(h.known)-3 && h.rng.IntN(10) > 0 {
-			continue
-		}
+	for _, id := range h.some(h.known, 6) {
 		got, err := h.Get(ctx, id)
 		want, wantErr := h.memory.Get(ctx, id)
 		h.sameJob("Get", got, err, want, wantErr)
@@ -265,18 +261,35 @@ func (h *history) compare() {
 			h.Errorf("%s: Response = %d %q, want %d %q", h.did, got.Status, got.Body, want.Status, want.Body)
 		}
 	}
-	f := job.Filter{Kind: pick(h.rng, []job.Kind{job.Call, job.Callback}), Client: &h.client, States: []job.State{pick(h.rng, job.States), pick(h.rng, job.States)}, Limit: 1 + h.rng.IntN(20)}
-	wanted := f
-	wanted.Limit = 1000
-	want, _ := h.memory.List(ctx, wanted)
-	if got, want := h.list(f), ids(want.Jobs); !slices.Equal(got, want) {
-		h.Errorf("%s: List(%+v) = %v\nwant %v", h.did, f, got, want)
+	if h.rng.IntN(8) == 0 {
+		h.compareList()
 	}
 	for _, want := range h.wantQueues() {
 		got := h.queue(want.Name)
 		if (got.Ripe > 0) != (want.Ripe > 0) || got.Next > want.Next || got.Next < want.Next-500*time.Millisecond {
 			h.Errorf("%s: queue = %+v, want %+v", h.did, got, want)
 		}
+	}
+}
+
+// some returns the last three of all, and some others.
+func (h *history) some(all []string, others int) []string {
+	last := max(0, len(all)-3)
+	some := slices.Clone(all[last:])
+	for range min(others, last) {
+		some = append(some, pick(h.rng, all[:last]))
+	}
+	return some
+}
+
+func (h *history) compareList() {
+	ctx := h.Context()
+	f := job.Filter{Kind: pick(h.rng, []job.Kind{job.Call, job.Callback}), Client: &h.client, States: []job.State{pick(h.rng, job.States), pick(h.rng, job.States)}, Limit: 3 + h.rng.IntN(20)}
+	wanted := f
+	wanted.Limit = 1000
+	want, _ := h.memory.List(ctx, wanted)
+	if got, want := h.list(f), ids(want.Jobs); !slices.Equal(got, want) {
+		h.Errorf("%s: List(%+v) = %v\nwant %v", h.did, f, got, want)
 	}
 }
 
