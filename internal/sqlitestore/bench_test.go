@@ -57,8 +57,9 @@ func BenchmarkRawCommit100(b *testing.B) {
 	}
 	b.SetBytes(int64(len(kilobyte)))
 	must := func(query string, bind ...any) {
-		stmt, err := prepare(conn, query, bind...)
+		stmt, err := conn.Prepare(query)
 		if err == nil {
+			bindAll(stmt, bind)
 			_, err = stmt.Step()
 		}
 		if err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -18,6 +16,9 @@ const (
 	maxGroup      = 1024
 	maxGroupBytes = 8 << 20
 )
+
+// maxPatience is how long a group waits at most for those who were in the last.
+const maxPatience = time.Millisecond
 
 // step is what one caller asks the writer for.
 type step struct {
@@ -61,27 +62,55 @@ func (s *Store) ask(ctx context.Context, synced bool, size int, do func(*writer)
 // write commits groups of steps until the store closes: all that have come while
 // the one before was being committed.
 func (s *Store) write() {
+	var last int           // steps of the group before
+	var took time.Duration // to commit it
 	for {
 		var group []*step
 		select {
 		case <-s.closing:
 			return
 		case st := <-s.steps:
-			group = append(group, st)
+			group = s.gather(st, last, took/4)
 		}
-		for size, idle := group[0].size, 0; len(group) < maxGroup && size < maxGroupBytes && idle < 3; {
-			select {
-			case st := <-s.steps:
-				group = append(group, st)
-				size += st.size
-				idle = 0
-			default: // those who were just answered may be about to ask again
-				runtime.Gosched()
-				idle++
-			}
-		}
+		began := time.Now()
 		s.commit(group)
+		last, took = len(group), time.Since(began)
 	}
+}
+
+// gather returns a step and those that have come meanwhile. Who has just been
+// answered may be about to ask again, and would have to wait for a whole commit:
+// so it waits for as many as last time, if not for longer than a part of what that
+// takes.
+func (s *Store) gather(first *step, last int, patience time.Duration) []*step {
+	group := append(make([]*step, 0, last), first)
+	size := first.size
+	var enough <-chan time.Time
+	for len(group) < maxGroup && size < maxGroupBytes {
+		select {
+		case st := <-s.steps:
+			group = append(group, st)
+			size += st.size
+			continue
+		default:
+		}
+		if len(group) >= last {
+			break
+		}
+		if enough == nil {
+			timer := time.NewTimer(min(patience, maxPatience))
+			defer timer.Stop()
+			enough = timer.C
+		}
+		select {
+		case st := <-s.steps:
+			group = append(group, st)
+			size += st.size
+		case <-enough:
+			return group
+		}
+	}
+	return group
 }
 
 // commit does the steps of a group in one transaction. If that fails each is
@@ -202,17 +231,26 @@ func (w *writer) exec(query string, bind ...any) error {
 	}
 }
 
-// query returns a statement that is kept prepared, ready to be stepped.
+// query returns a statement that is kept prepared, ready to be stepped. What it
+// was bound to is not let go of before the new is there: the allocator would give
+// the page to the system and ask for it again, each time.
 func (w *writer) query(query string, bind ...any) (*sqlite.Stmt, error) {
-	return prepare(w.store.conn, query, bind...)
-}
-
-// prepare returns a prepared statement with its parameters bound.
-func prepare(conn *sqlite.Conn, query string, bind ...any) (*sqlite.Stmt, error) {
-	stmt, err := conn.Prepare(query)
-	if err != nil {
+	stmt := w.store.stmts[query]
+	if stmt == nil {
+		var err error
+		if stmt, err = w.store.conn.Prepare(query); err != nil {
+			return nil, err
+		}
+		w.store.stmts[query] = stmt
+	} else if err := stmt.Reset(); err != nil {
 		return nil, err
 	}
+	bindAll(stmt, bind)
+	return stmt, nil
+}
+
+// bindAll binds the parameters of a statement.
+func bindAll(stmt *sqlite.Stmt, bind []any) {
 	for i, value := range bind {
 		switch value := value.(type) {
 		case string:
@@ -237,5 +275,4 @@ func prepare(conn *sqlite.Conn, query string, bind ...any) (*sqlite.Stmt, error)
 			panic(fmt.Sprintf("sqlitestore: a parameter of type %T", value))
 		}
 	}
-	return stmt, nil
 }

@@ -98,9 +98,12 @@ func (s *Store) Counts(context.Context) (map[job.State]int64, error) {
 // List is as in job.Store. A cursor is where the last job of a page stands.
 func (s *Store) List(ctx context.Context, f job.Filter) (job.Page, error) {
 	limit := limitOf(f)
+	s.mu.Lock()
+	waiting := s.mu.counts[job.Waiting]
+	s.mu.Unlock()
 	var found []row
 	err := s.read(ctx, func(conn *sqlite.Conn) (err error) {
-		found, err = match(conn, f, limit+1)
+		found, err = match(conn, f, limit+1, waiting < fewWaiting)
 		return err
 	})
 	if err != nil {
@@ -124,9 +127,15 @@ func limitOf(f job.Filter) int {
 	return min(f.Limit, 1000)
 }
 
+// fewWaiting is so few waiting jobs that sorting them takes less than looking for
+// them among all others.
+const fewWaiting = 2000
+
 // match returns up to n of what f means, latest first. It asks for one state
-// after the other, so that each is read in order from its index.
-func match(conn *sqlite.Conn, f job.Filter, n int) ([]row, error) {
+// after the other, so that each is read in order from its index. Those that wait
+// have none in this order: few are read from that of queues and sorted, many are
+// soon found among all jobs.
+func match(conn *sqlite.Conn, f job.Filter, n int, few bool) ([]row, error) {
 	states := f.States
 	if len(states) == 0 {
 		states = job.States
@@ -135,7 +144,7 @@ func match(conn *sqlite.Conn, f job.Filter, n int) ([]row, error) {
 	if kind == "" {
 		kind = job.Call
 	}
-	query := `SELECT ` + columns + ` FROM jobs WHERE kind = ? AND state = ?`
+	var query string
 	var bind []any
 	if after, err := strconv.ParseInt(f.After, 10, 64); err == nil {
 		query += ` AND seq < ?`
@@ -153,16 +162,15 @@ func match(conn *sqlite.Conn, f job.Filter, n int) ([]row, error) {
 		query += ` AND (instr(id, ?) OR instr(path, ?) OR instr(reason, ?))`
 		bind = append(bind, f.Text, f.Text, f.Text)
 	}
-	query += ` ORDER BY seq DESC LIMIT ?`
 	bind = append(bind, n)
 
 	var found []row
 	ask := func(state string) error {
-		return each(conn, query, func(stmt *sqlite.Stmt) error {
+		return each(conn, listQuery(state, query, few), func(stmt *sqlite.Stmt) error {
 			r, err := scan(stmt)
 			found = append(found, r)
 			return err
-		}, append([]any{string(kind), state}, bind...)...)
+		}, append([]any{string(kind)}, bind...)...)
 	}
 	for i, state := range states {
 		if slices.Contains(states[:i], state) {
@@ -179,6 +187,22 @@ func match(conn *sqlite.Conn, f job.Filter, n int) ([]row, error) {
 	}
 	slices.SortFunc(found, func(a, b row) int { return cmp.Compare(b.seq, a.seq) })
 	return found[:min(n, len(found))], nil
+}
+
+// listQuery returns the query for jobs of one kind and state for which some
+// conditions hold.
+func listQuery(state, conditions string, few bool) string {
+	from, order := ` FROM jobs`, ` ORDER BY seq DESC LIMIT ?`
+	switch {
+	case state != string(job.Waiting):
+		from += ` INDEXED BY jobs_state`
+		conditions += ` AND state <> 'waiting'`
+	case few:
+		from += ` INDEXED BY jobs_waiting`
+	default:
+		from += ` NOT INDEXED`
+	}
+	return `SELECT ` + columns + from + ` WHERE kind = ? AND state = '` + state + `'` + conditions + order
 }
 
 // Cancel is as in job.Store.
@@ -240,7 +264,7 @@ func (s *Store) Purge(ctx context.Context, f job.Filter) (int, error) {
 	}
 	purged := 0
 	err := s.ask(ctx, true, 0, func(w *writer) error {
-		found, err := match(w.store.conn, f, limitOf(f))
+		found, err := match(w.store.conn, f, limitOf(f), true)
 		if err != nil {
 			return err
 		}

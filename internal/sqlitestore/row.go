@@ -172,10 +172,11 @@ func find(conn *sqlite.Conn, id string) (*row, error) {
 // each calls do for each row of a query. It ends early, without an error, if do
 // returns io.EOF.
 func each(conn *sqlite.Conn, query string, do func(*sqlite.Stmt) error, bind ...any) (err error) {
-	stmt, err := prepare(conn, query, bind...)
+	stmt, err := conn.Prepare(query)
 	if err != nil {
 		return err
 	}
+	bindAll(stmt, bind)
 	for {
 		more, err := stmt.Step()
 		if err != nil || !more {

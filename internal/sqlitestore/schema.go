@@ -23,7 +23,8 @@ const (
 var migrations = [version]string{schema1}
 
 // schema1 keeps bodies apart from jobs, which are rewritten with each step and
-// read in lists. The indices of queues hold only what waits in them. The state of a job that waits for
+// read in lists. What waits is in no index but those of IDs, keys and queues, which
+// keeps storing it cheap. The state of a job that waits for
 // a moment is 'delayed'; the others are named as in package job. Times are
 // milliseconds since 1970.
 const schema1 = `
@@ -59,7 +60,7 @@ CREATE UNIQUE INDEX jobs_id ON jobs (id);
 CREATE UNIQUE INDEX jobs_key ON jobs (client, key) WHERE key <> '';
 CREATE INDEX jobs_waiting ON jobs (queue, priority, seq) WHERE state = 'waiting';
 CREATE INDEX jobs_delayed ON jobs (queue, not_before) WHERE state = 'delayed';
-CREATE INDEX jobs_state ON jobs (kind, state, seq);
+CREATE INDEX jobs_state ON jobs (kind, state, seq) WHERE state <> 'waiting';
 CREATE INDEX jobs_expires ON jobs (expires) WHERE expires IS NOT NULL;
 
 CREATE TABLE requests (

@@ -59,6 +59,7 @@ type Store struct {
 	clock     func() time.Time
 	lock      *flock.Flock
 	conn      *sqlite.Conn // the writer's
+	stmts     map[string]*sqlite.Stmt
 	pool      *sqlitex.Pool
 
 	steps   chan *step
@@ -98,7 +99,7 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		path: path, retention: cmp.Or(o.Retention, job.Retention), clock: o.Now, lock: lock,
-		steps: make(chan *step, maxGroup), closing: make(chan struct{}),
+		stmts: make(map[string]*sqlite.Stmt), steps: make(chan *step, maxGroup), closing: make(chan struct{}),
 	}
 	if s.clock == nil {
 		s.clock = time.Now
