@@ -114,15 +114,15 @@ var errNotOurs = errors.New("not a file of jobs")
 // migrate sees that the file behind conn is one of ours, or makes it one if it is
 // empty, and brings its schema up.
 func migrate(conn *sqlite.Conn) error {
-	app, err := pragma(conn, "application_id")
+	app, err := number(conn, `PRAGMA application_id`)
 	if err != nil {
 		return err
 	}
-	at, err := pragma(conn, "user_version")
+	at, err := number(conn, `PRAGMA user_version`)
 	if err != nil {
 		return err
 	}
-	tables, err := sqlitex.ResultInt64(conn.Prep(`SELECT count(*) FROM sqlite_schema`))
+	tables, err := number(conn, `SELECT count(*) FROM sqlite_schema`)
 	if err != nil {
 		return err
 	}
@@ -146,11 +146,12 @@ func migrate(conn *sqlite.Conn) error {
 	return nil
 }
 
-func pragma(conn *sqlite.Conn, name string) (value int64, err error) {
-	err = sqlitex.ExecuteTransient(conn, "PRAGMA "+name, &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error { value = stmt.ColumnInt64(0); return nil },
+// number returns what a query answers.
+func number(conn *sqlite.Conn, query string) (n int64, err error) {
+	err = sqlitex.ExecuteTransient(conn, query, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error { n = stmt.ColumnInt64(0); return nil },
 	})
-	return value, err
+	return n, err
 }
 
 // explain gives an error of SQLite its kind, and says what would mend it.
