@@ -37,10 +37,16 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	if os.Args[2] == "work" {
+	switch os.Args[2] {
+	case "work":
 		work(s)
+	case "fill":
+		fill(s)
 	}
 }
+
+// background is the context of children, which end by being killed.
+var background = context.Background()
 
 // work has callers put jobs and workers run them until the process is killed. Each
 // line that it prints is a promise: what it tells of has been acknowledged.
@@ -52,7 +58,7 @@ func work(s *Store) {
 		defer mu.Unlock()
 		fmt.Println(what, id)
 	}
-	ctx := context.Background()
+	ctx := background
 	for i := range 4 {
 		wg.Go(func() {
 			for {
