@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"zombiezen.com/go/sqlite"
@@ -61,7 +62,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"cannot be written"}, job.ErrUnavailable},
+		}, []string{"must be writable"}, syscall.EISDIR},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := file(t)
@@ -117,6 +118,26 @@ func TestOpenRefusesASecondProcess(t *testing.T) {
 	if s, err := Open(path, Options{}); err == nil {
 		_ = s.Close()
 		t.Error("Open a second time in one process succeeded")
+	}
+}
+
+func TestFilesAreForTheirOwnerAlone(t *testing.T) {
+	path := file(t)
+	s := open(t, path, Options{})
+	if _, _, err := s.Put(t.Context(), call("q")); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(filepath.Dir(path), "copy.db")
+	if err := s.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-lock", copied} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Error(err)
+		} else if got := info.Mode().Perm(); got&0o077 != 0 {
+			t.Errorf("%s has mode %o, want nothing for others: it holds credentials", name, got)
+		}
 	}
 }
 

@@ -17,6 +17,28 @@ const (
 	expires = 500
 )
 
+// The two places in which a queue may be found, and that one will do.
+const (
+	waitingQueue = `SELECT queue FROM jobs WHERE state = 'waiting' AND `
+	delayedQueue = `SELECT queue FROM jobs WHERE state = 'delayed' AND `
+	one          = ` ORDER BY queue LIMIT 1`
+)
+
+// Who is next in a queue: of what waits for nothing but its turn, and of what
+// waits for a moment.
+const (
+	ripeJobs    = `SELECT id, kind, upstream FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
+	takeJobs    = `SELECT ` + columns + ` FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
+	delayedJobs = `SELECT not_before, kind, upstream FROM jobs WHERE state = 'delayed' AND queue = ? ORDER BY not_before LIMIT 1`
+	ripenJobs   = `UPDATE jobs SET state = 'waiting' WHERE seq IN
+		(SELECT seq FROM jobs WHERE state = 'delayed' AND queue = ? AND not_before <= ? ORDER BY not_before LIMIT ?)`
+)
+
+const (
+	runningJobs = `SELECT ` + columns + ` FROM jobs WHERE kind IN ('call', 'callback') AND state = 'running' AND state <> 'waiting'`
+	expiredJobs = `SELECT ` + columns + ` FROM jobs WHERE expires <= ? ORDER BY expires LIMIT ?`
+)
+
 // Queues is as in job.Store. Ripe is 1 for any number.
 func (s *Store) Queues(ctx context.Context) ([]job.QueueStatus, error) {
 	now := s.now()
@@ -51,7 +73,7 @@ func nextQueue(conn *sqlite.Conn, after string, first bool) (name string, err er
 	}
 	found := false
 	for _, index := range []string{waitingQueue, delayedQueue} {
-		err := each(conn, index+condition+` ORDER BY queue LIMIT 1`, func(stmt *sqlite.Stmt) error {
+		err := each(conn, index+condition+one, func(stmt *sqlite.Stmt) error {
 			if next := stmt.ColumnText(0); !found || next < name {
 				name, found = next, true
 			}
@@ -66,19 +88,6 @@ func nextQueue(conn *sqlite.Conn, after string, first bool) (name string, err er
 	}
 	return name, nil
 }
-
-// The two places in which a queue may be found.
-const (
-	waitingQueue = `SELECT queue FROM jobs WHERE state = 'waiting' AND `
-	delayedQueue = `SELECT queue FROM jobs WHERE state = 'delayed' AND `
-)
-
-// Who is next in a queue: of what waits for nothing but its turn, and of what
-// waits for a moment.
-const (
-	ripeJobs    = `SELECT id, kind, upstream FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
-	delayedJobs = `SELECT not_before, kind, upstream FROM jobs WHERE state = 'delayed' AND queue = ? ORDER BY not_before LIMIT 1`
-)
 
 func (s *Store) status(conn *sqlite.Conn, name string, now time.Time) (job.QueueStatus, error) {
 	q := job.QueueStatus{Name: name}
@@ -122,7 +131,7 @@ func (s *Store) Take(ctx context.Context, worker, queue string, n int) ([]job.Ta
 			return err
 		}
 		var rows []row
-		err := each(w.store.conn, `SELECT `+columns+` FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`, func(stmt *sqlite.Stmt) error {
+		err := each(w.store.conn, takeJobs, func(stmt *sqlite.Stmt) error {
 			if s.isHeld(stmt.ColumnText(1)) {
 				return nil
 			}
@@ -167,8 +176,7 @@ func (w *writer) ripen(queue string) error {
 	if err != nil || !ripe {
 		return err
 	}
-	return w.exec(`UPDATE jobs SET state = 'waiting' WHERE seq IN
-		(SELECT seq FROM jobs WHERE state = 'delayed' AND queue = ? AND not_before <= ? ORDER BY not_before LIMIT ?)`, queue, w.now, ripens)
+	return w.exec(ripenJobs, queue, w.now, ripens)
 }
 
 // hold has a worker hold a job, and its lease begin anew.
@@ -317,7 +325,7 @@ func (w *writer) lose(j *job.Job) {
 // opened nobody runs them.
 func (w *writer) loseRunning() error {
 	var running []row
-	err := each(w.store.conn, `SELECT `+columns+` FROM jobs WHERE kind IN ('call', 'callback') AND state = 'running'`, func(stmt *sqlite.Stmt) error {
+	err := each(w.store.conn, runningJobs, func(stmt *sqlite.Stmt) error {
 		r, err := scan(stmt)
 		running = append(running, r)
 		return err
@@ -372,7 +380,7 @@ func (w *writer) lapsed(next *time.Duration) []string {
 // expire deletes some of what is not to be kept any longer.
 func (w *writer) expire() (n int, err error) {
 	var gone []row
-	err = each(w.store.conn, `SELECT `+columns+` FROM jobs WHERE expires <= ? ORDER BY expires LIMIT ?`, func(stmt *sqlite.Stmt) error {
+	err = each(w.store.conn, expiredJobs, func(stmt *sqlite.Stmt) error {
 		r, err := scan(stmt)
 		gone = append(gone, r)
 		return err

@@ -1,15 +1,18 @@
 package sqlitestore
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"slices"
-	"strconv"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/headgate/headgate/internal/job"
+)
+
+const (
+	jobOfID  = `SELECT ` + columns + ` FROM jobs WHERE id = ?`
+	jobOfKey = `SELECT ` + columns + ` FROM jobs WHERE client = ? AND key = ? AND key <> ''`
 )
 
 // Put is as in job.Store.
@@ -18,7 +21,7 @@ func (s *Store) Put(ctx context.Context, n job.New) (j job.Job, existed bool, er
 	err = s.ask(ctx, true, len(header)+len(n.Request.Body), func(w *writer) error {
 		j, existed = job.Job{}, false
 		if n.Job.Key != "" {
-			err := each(w.store.conn, `SELECT `+columns+` FROM jobs WHERE client = ? AND key = ? AND key <> ''`, func(stmt *sqlite.Stmt) error {
+			err := each(w.store.conn, jobOfKey, func(stmt *sqlite.Stmt) error {
 				r, err := scan(stmt)
 				j, existed = r.job, true
 				return err
@@ -95,116 +98,6 @@ func (s *Store) Counts(context.Context) (map[job.State]int64, error) {
 	return counts, nil
 }
 
-// List is as in job.Store. A cursor is where the last job of a page stands.
-func (s *Store) List(ctx context.Context, f job.Filter) (job.Page, error) {
-	limit := limitOf(f)
-	s.mu.Lock()
-	waiting := s.mu.counts[job.Waiting]
-	s.mu.Unlock()
-	var found []row
-	err := s.read(ctx, func(conn *sqlite.Conn) (err error) {
-		found, err = match(conn, f, limit+1, waiting < fewWaiting)
-		return err
-	})
-	if err != nil {
-		return job.Page{}, err
-	}
-	var p job.Page
-	if len(found) > limit {
-		found = found[:limit]
-		p.Next = strconv.FormatInt(found[limit-1].seq, 10)
-	}
-	for _, r := range found {
-		p.Jobs = append(p.Jobs, r.job)
-	}
-	return p, nil
-}
-
-func limitOf(f job.Filter) int {
-	if f.Limit <= 0 {
-		return 100
-	}
-	return min(f.Limit, 1000)
-}
-
-// fewWaiting is so few waiting jobs that sorting them takes less than looking for
-// them among all others.
-const fewWaiting = 2000
-
-// match returns up to n of what f means, latest first. It asks for one state
-// after the other, so that each is read in order from its index. Those that wait
-// have none in this order: few are read from that of queues and sorted, many are
-// soon found among all jobs.
-func match(conn *sqlite.Conn, f job.Filter, n int, few bool) ([]row, error) {
-	states := f.States
-	if len(states) == 0 {
-		states = job.States
-	}
-	kind := f.Kind
-	if kind == "" {
-		kind = job.Call
-	}
-	var query string
-	var bind []any
-	if after, err := strconv.ParseInt(f.After, 10, 64); err == nil {
-		query += ` AND seq < ?`
-		bind = append(bind, after)
-	}
-	if f.Upstream != "" {
-		query += ` AND upstream = ?`
-		bind = append(bind, f.Upstream)
-	}
-	if f.Client != nil {
-		query += ` AND client = ?`
-		bind = append(bind, *f.Client)
-	}
-	if f.Text != "" {
-		query += ` AND (instr(id, ?) OR instr(path, ?) OR instr(reason, ?))`
-		bind = append(bind, f.Text, f.Text, f.Text)
-	}
-	bind = append(bind, n)
-
-	var found []row
-	ask := func(state string) error {
-		return each(conn, listQuery(state, query, few), func(stmt *sqlite.Stmt) error {
-			r, err := scan(stmt)
-			found = append(found, r)
-			return err
-		}, append([]any{string(kind)}, bind...)...)
-	}
-	for i, state := range states {
-		if slices.Contains(states[:i], state) {
-			continue
-		}
-		if err := ask(string(state)); err != nil {
-			return nil, err
-		}
-		if state == job.Waiting {
-			if err := ask(delayed); err != nil {
-				return nil, err
-			}
-		}
-	}
-	slices.SortFunc(found, func(a, b row) int { return cmp.Compare(b.seq, a.seq) })
-	return found[:min(n, len(found))], nil
-}
-
-// listQuery returns the query for jobs of one kind and state for which some
-// conditions hold.
-func listQuery(state, conditions string, few bool) string {
-	from, order := ` FROM jobs`, ` ORDER BY seq DESC LIMIT ?`
-	switch {
-	case state != string(job.Waiting):
-		from += ` INDEXED BY jobs_state`
-		conditions += ` AND state <> 'waiting'`
-	case few:
-		from += ` INDEXED BY jobs_waiting`
-	default:
-		from += ` NOT INDEXED`
-	}
-	return `SELECT ` + columns + from + ` WHERE kind = ? AND state = '` + state + `'` + conditions + order
-}
-
 // Cancel is as in job.Store.
 func (s *Store) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
 	return s.change(ctx, id, func(w *writer, j *job.Job) error {
@@ -262,9 +155,13 @@ func (s *Store) Purge(ctx context.Context, f job.Filter) (int, error) {
 	if len(f.States) == 0 {
 		return 0, nil
 	}
+	counts, err := s.Counts(ctx)
+	if err != nil {
+		return 0, err
+	}
 	purged := 0
-	err := s.ask(ctx, true, 0, func(w *writer) error {
-		found, err := match(w.store.conn, f, limitOf(f), true)
+	err = s.ask(ctx, true, 0, func(w *writer) error {
+		found, err := match(w.store.conn, f, limitOf(f), counts)
 		if err != nil {
 			return err
 		}

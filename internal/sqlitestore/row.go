@@ -161,7 +161,7 @@ func (w *writer) tell(j *job.Job) {
 // there is no such job.
 func find(conn *sqlite.Conn, id string) (*row, error) {
 	var found *row
-	err := each(conn, `SELECT `+columns+` FROM jobs WHERE id = ?`, func(stmt *sqlite.Stmt) error {
+	err := each(conn, jobOfID, func(stmt *sqlite.Stmt) error {
 		r, err := scan(stmt)
 		found = &r
 		return err

@@ -119,6 +119,14 @@ func Open(path string, o Options) (*Store, error) {
 // openFile opens the connections, sees that the file is one of ours, and takes
 // back what was held.
 func (s *Store) openFile() (err error) {
+	// Callers' credentials are in it. What belongs to it gets its mode.
+	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: it and its directory must be writable", err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
 	if s.conn, err = openConn(s.path); err != nil {
 		return err
 	}
