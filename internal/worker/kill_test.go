@@ -110,7 +110,7 @@ func history(t *testing.T, random *rand.Rand) {
 			w.cut(errStopped)
 			<-w.stopped
 		} else {
-			time.Sleep(2 * time.Minute)
+			time.Sleep(time.Minute)
 		}
 	}
 	calls := u.calls()

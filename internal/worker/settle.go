@@ -105,7 +105,7 @@ func (s *settling) unsent() bool {
 		}
 		s.again(delay, r.Err.Error())
 		s.rest = min(delay, restMost)
-	case r.Outcome == "", errors.Is(r.Err, pump.ErrBodyTooLong):
+	case r.Err != nil && r.Outcome == "", errors.Is(r.Err, pump.ErrBodyTooLong):
 		s.failed(r.Err.Error())
 	default:
 		return false
