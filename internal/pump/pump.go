@@ -11,7 +11,6 @@ package pump
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/headgate/headgate"
-	"github.com/headgate/headgate/internal/dialect"
 	"github.com/headgate/headgate/internal/job"
 )
 
@@ -100,7 +98,7 @@ func New(door http.RoundTripper, o Options) *Pump {
 	if o.Most <= 0 {
 		o.Most = defaultMost
 	}
-	return &Pump{door: door, options: o, ahead: newAhead(o.Most)}
+	return &Pump{door: headgate.Unwatched(door), options: o, ahead: newAhead(o.Most)}
 }
 
 // Run takes items until the feed has no more or taking ends, and returns when
@@ -111,145 +109,74 @@ func New(door http.RoundTripper, o Options) *Pump {
 // attempt is on its way: when it ends they are cut off, with its cause. It
 // outlives taking.
 func (p *Pump) Run(taking, working context.Context, f Feed) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	for {
-		if err := p.ahead.enter(taking); err != nil {
-			return err
-		}
-		item, err := f.Next(taking)
+	r := &run{pump: p, taking: taking, working: working, feed: f, turn: make(chan struct{}, 1)}
+	r.turn <- struct{}{}
+	r.spawn()
+	r.senders.Wait()
+	return r.err
+}
+
+// idleMost is how many senders wait for a turn at most. One is enough for the
+// next item; more save making one each time.
+const idleMost = 16
+
+// run is a Run of a pump. Its senders take items in turns, and send each what it
+// took: so an item changes its goroutine once at most, and stacks that have grown
+// are used again.
+type run struct {
+	pump            *Pump
+	taking, working context.Context
+	feed            Feed
+
+	turn    chan struct{} // who has it takes an item; closed when there are no more
+	idle    atomic.Int32  // senders that wait for a turn
+	senders sync.WaitGroup
+	err     error // of whoever closed turn
+}
+
+func (r *run) spawn() {
+	r.idle.Add(1)
+	r.senders.Go(r.send)
+}
+
+// send takes items and sends them until there are no more, or others are enough.
+func (r *run) send() {
+	s := newSending(r)
+	defer context.AfterFunc(r.taking, s.cutOff)()
+	for range r.turn {
+		r.idle.Add(-1)
+		item, err := r.take()
 		if err != nil {
-			p.ahead.leave(true)
-			if errors.Is(err, io.EOF) {
-				return nil
+			if !errors.Is(err, io.EOF) {
+				r.err = err
 			}
-			return err
+			close(r.turn)
+			return
 		}
-		running.Go(func() { p.send(taking, working, item) })
-	}
-}
-
-// send makes one item's call.
-func (p *Pump) send(taking, ctx context.Context, item Item) {
-	s := sending{pump: p, item: item, taking: taking}
-	var result Result
-	defer func() {
-		item.Ended(result)
-		p.ahead.leave(!s.admitted) // what is still being stored is in memory, and counts
-	}()
-	ctx, s.cancel = context.WithCancelCause(ctx)
-	defer s.cancel(nil)
-	c := p.options.Caller
-	if steered, ok := item.(Steered); ok {
-		steered.CutOff(s.cancel)
-		c.Priority = steered.Priority()
-	}
-	req, err := item.Request()
-	if err != nil {
-		result.Err = err
-		return
-	}
-	defer context.AfterFunc(taking, s.cutOff)()
-	c.Events = &headgate.Events{
-		Waited: s.waited, AttemptEnded: s.attemptEnded, Retried: s.retried, CallEnded: s.callEnded,
-	}
-	resp, err := p.door.RoundTrip(req.WithContext(headgate.WithCaller(ctx, c)))
-	if err == nil {
-		result.Response, err = p.read(resp)
-	}
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
-	result.Err = err
-	result.Attempts, result.Tried, result.Outcome, result.Wait = s.attempts, s.tried, s.outcome, s.wait
-}
-
-// read reads an answer to its end.
-func (p *Pump) read(resp *http.Response) (*job.Response, error) {
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, p.options.MaxBody+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if int64(len(body)) > p.options.MaxBody {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrBodyTooLong, p.options.MaxBody)
-	}
-	return &job.Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
-}
-
-// sending is an item on its way. The door tells its events on the goroutine that
-// sends.
-type sending struct {
-	pump     *Pump
-	item     Item
-	taking   context.Context
-	cancel   context.CancelCauseFunc
-	standing atomic.Int32 // waiting, onItsWay or cut
-	admitted bool         // once at least
-	unsent   bool         // its permit is not used: its context has ended
-	attempts []job.Attempt
-	tried    int
-	outcome  string
-	wait     time.Duration
-}
-
-// How an item stands. One that is on its way is not cut off when taking ends.
-const (
-	waiting int32 = iota
-	onItsWay
-	cut
-)
-
-// cutOff cancels the item if it waits for a permit.
-func (s *sending) cutOff() {
-	if s.standing.CompareAndSwap(waiting, cut) {
-		s.cancel(context.Cause(s.taking))
-	}
-}
-
-func (s *sending) waited(x headgate.Waited) {
-	s.standing.CompareAndSwap(waiting, onItsWay)
-	if s.admitted {
-		return
-	}
-	s.admitted = true
-	s.pump.ahead.admitted(x.Took)
-	if s.standing.Load() == cut {
-		s.unsent = true // just now, and its permit goes back
-		return
-	}
-	if err := s.item.Started(); err != nil {
-		s.unsent = true
-		s.cancel(err)
-	}
-}
-
-func (s *sending) attemptEnded(x headgate.AttemptEnded) {
-	if s.unsent {
-		return // it was none
-	}
-	a := job.Attempt{At: time.Now().Add(-x.Took).UTC(), Status: x.Status, TookMS: x.Took.Milliseconds()}
-	if x.Err != nil {
-		a.Reason = x.Err.Error()
-	} else {
-		a.Reading = x.Reading.Class.String()
-		if x.Reading.Class != dialect.OK { // of one that went well there is nothing to explain
-			a.Reason = x.Reading.Why()
+		if r.idle.Load() == 0 {
+			r.spawn()
+		}
+		r.turn <- struct{}{}
+		s.send(item)
+		if s.standing.Load() == cut {
+			return // and cutOff may still be at it
+		}
+		if r.idle.Add(1) > idleMost {
+			break
 		}
 	}
-	s.wait = x.Reading.Wait
-	if a.Reading != headgate.OutcomeThrottled {
-		s.tried++
-	}
-	s.attempts = append(s.attempts, a)
+	r.idle.Add(-1)
 }
 
-func (s *sending) retried(x headgate.Retried) {
-	s.attempts[len(s.attempts)-1].DelayMS = x.Delay.Milliseconds()
-	s.standing.CompareAndSwap(onItsWay, waiting)
-	if s.taking.Err() != nil {
-		s.cutOff()
+// take waits for the next item, and that it may be taken.
+func (r *run) take() (Item, error) {
+	if err := r.pump.ahead.enter(r.taking); err != nil {
+		return nil, err
 	}
+	item, err := r.feed.Next(r.taking)
+	if err != nil {
+		r.pump.ahead.leave(true)
+		return nil, err
+	}
+	return item, nil
 }
-
-func (s *sending) callEnded(x headgate.CallEnded) { s.outcome = x.Outcome }

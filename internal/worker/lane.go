@@ -84,7 +84,7 @@ func (l *lane) run() {
 func (l *lane) way(j job.Job) http.RoundTripper {
 	switch {
 	case j.Kind != job.Callback:
-		return headgate.Unwatched(l.worker.options.Door.RoundTripper(j.Upstream))
+		return l.worker.options.Door.RoundTripper(j.Upstream)
 	case l.worker.options.Callbacks == nil:
 		return nil // its jobs do not come to be sent
 	default:
