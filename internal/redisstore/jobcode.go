@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,117 +14,129 @@ import (
 	"github.com/headgate/headgate/internal/job"
 )
 
-// What the step leaves alone is kept as bytes: integers as varints, texts behind
-// their length. A first byte says in which form the rest is.
+// What the step reads is packed as its struct library does: little-endian, bytes,
+// doubles, and texts behind their length in four bytes. What it leaves alone is
+// packed the same way; a first byte says in which form.
 const form = 1
-
-type encoder []byte
-
-func (e *encoder) number(n int64) { *e = binary.AppendVarint(*e, n) }
-
-func (e *encoder) text(s string) {
-	e.number(int64(len(s)))
-	*e = append(*e, s...)
-}
-
-func (e *encoder) texts(all ...string) {
-	for _, s := range all {
-		e.text(s)
-	}
-}
-
-func (e *encoder) header(h http.Header) {
-	e.number(int64(len(h)))
-	for name, values := range h {
-		e.text(name)
-		e.number(int64(len(values)))
-		e.texts(values...)
-	}
-}
-
-func (e encoder) String() string { return rueidis.BinaryString(e) }
 
 var errGarbled = errors.New("it is garbled, or of a later release")
 
-// decoder reads what encoder wrote. After an error it returns zeros.
-type decoder struct {
+type packer []byte
+
+func (p *packer) byte(b byte) { *p = append(*p, b) }
+
+func (p *packer) double(n int64) {
+	*p = binary.LittleEndian.AppendUint64(*p, math.Float64bits(float64(n)))
+}
+
+func (p *packer) text(s string) {
+	*p = binary.LittleEndian.AppendUint32(*p, uint32(len(s)))
+	*p = append(*p, s...)
+}
+
+func (p *packer) texts(all ...string) {
+	for _, s := range all {
+		p.text(s)
+	}
+}
+
+func (p packer) String() string { return rueidis.BinaryString(p) }
+
+// unpacker reads what was packed. After an error it returns zeros.
+type unpacker struct {
 	rest string
 	err  error
 }
 
-func decode(s string) *decoder {
-	if s == "" || s[0] != form {
-		return &decoder{err: errGarbled}
-	}
-	return &decoder{rest: s[1:]}
-}
-
-func (d *decoder) number() int64 {
-	var n uint64
-	for i := 0; i < len(d.rest) && i < binary.MaxVarintLen64; i++ {
-		b := d.rest[i]
-		n |= uint64(b&0x7f) << (7 * i)
-		if b < 0x80 {
-			d.rest = d.rest[i+1:]
-			return int64(n>>1) ^ -int64(n&1)
-		}
-	}
-	d.fail()
-	return 0
-}
-
-func (d *decoder) fail() { d.rest, d.err = "", errGarbled }
-
-func (d *decoder) text() string {
-	n := d.number()
-	if n < 0 || n > int64(len(d.rest)) {
-		d.fail()
+func (u *unpacker) next(n int) string {
+	if n > len(u.rest) {
+		u.rest, u.err = "", errGarbled
 		return ""
 	}
-	s := d.rest[:n]
-	d.rest = d.rest[n:]
+	s := u.rest[:n]
+	u.rest = u.rest[n:]
 	return s
 }
 
-func (d *decoder) header() http.Header {
-	n := d.number()
+func (u *unpacker) byte() byte {
+	if s := u.next(1); s != "" {
+		return s[0]
+	}
+	return 0
+}
+
+func (u *unpacker) double() int64 {
+	s := u.next(8)
+	if s == "" {
+		return 0
+	}
+	var bits uint64
+	for i := range 8 {
+		bits |= uint64(s[i]) << (8 * i)
+	}
+	f := math.Float64frombits(bits)
+	if !(math.Abs(f) <= 1<<53) {
+		u.rest, u.err = "", errGarbled
+		return 0
+	}
+	return int64(f)
+}
+
+func (u *unpacker) text() string {
+	s := u.next(4)
+	if s == "" {
+		return ""
+	}
+	n := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+	return u.next(int(n))
+}
+
+func (u *unpacker) form() {
+	if u.byte() != form {
+		u.rest, u.err = "", errGarbled
+	}
+}
+
+func (u *unpacker) time() *time.Time {
+	n := u.double()
 	if n == 0 {
 		return nil
 	}
-	h := make(http.Header, min(n, 100))
-	for ; n > 0 && d.err == nil; n-- {
-		name := d.text()
-		values := make([]string, 0, 1)
-		for k := d.number(); k > 0 && d.err == nil; k-- {
-			values = append(values, d.text())
-		}
-		h[name] = values
-	}
-	return h
+	t := time.UnixMicro(n).UTC()
+	return &t
 }
 
-// body returns the rest.
-func (d *decoder) body() []byte {
-	if d.rest == "" {
-		return nil
-	}
-	return []byte(d.rest)
-}
-
-// encodeHead returns what never changes of a job.
-func encodeHead(j *job.Job, r *job.Request) string {
-	e := make(encoder, 1, 64+len(r.Path))
-	e[0] = form
-	e.texts(string(j.Kind), j.Upstream, j.Client, r.Method, r.Path, j.Callback, j.Parent, j.Key, j.Fingerprint)
-	e.number(int64(j.Priority))
-	return e.String()
-}
-
+// encodeBody returns the header and the body of a request or a response.
 func encodeBody(h http.Header, body []byte) string {
-	e := make(encoder, 1, 128+len(body))
-	e[0] = form
-	e.header(h)
-	return append(e, body...).String()
+	p := make(packer, 0, 128+len(body))
+	p.byte(form)
+	p.double(int64(len(h)))
+	for name, values := range h {
+		p.text(name)
+		p.double(int64(len(values)))
+		p.texts(values...)
+	}
+	return append(p, body...).String()
+}
+
+func decodeBody(s string) (h http.Header, body []byte, err error) {
+	u := &unpacker{rest: s}
+	u.form()
+	if n := u.double(); n > 0 {
+		h = make(http.Header, min(n, 100))
+		for ; n > 0 && u.err == nil; n-- {
+			name := u.text()
+			values := make([]string, 0, 1)
+			for k := u.double(); k > 0 && u.err == nil; k-- {
+				values = append(values, u.text())
+			}
+			h[name] = values
+		}
+	}
+	if u.rest != "" {
+		body = []byte(u.rest)
+	}
+	return h, body, u.err
 }
 
 // encodeAttempts returns attempts as the step takes them: each behind its length
@@ -131,14 +144,14 @@ func encodeBody(h http.Header, body []byte) string {
 func encodeAttempts(all []job.Attempt) string {
 	var out []byte
 	for _, a := range all {
-		e := encoder{form}
-		e.number(a.At.UnixMicro())
-		e.number(int64(a.Status))
-		e.texts(a.Reading, a.Reason)
-		e.number(a.DelayMS)
-		e.number(a.TookMS)
-		out = strconv.AppendInt(out, int64(len(e)), 10)
-		out = append(append(out, ':'), e...)
+		p := packer{form}
+		p.double(a.At.UnixMicro())
+		p.double(int64(a.Status))
+		p.double(a.DelayMS)
+		p.double(a.TookMS)
+		p.texts(a.Reading, a.Reason)
+		out = strconv.AppendInt(out, int64(len(p)), 10)
+		out = append(append(out, ':'), p...)
 	}
 	return rueidis.BinaryString(out)
 }
@@ -153,89 +166,143 @@ func decodeAttempts(s string) (all []job.Attempt, err error) {
 		if err != nil || n < 0 || n > len(s)-i-1 {
 			return nil, errGarbled
 		}
-		d := decode(s[i+1 : i+1+n])
+		u := &unpacker{rest: s[i+1 : i+1+n]}
+		u.form()
 		all = append(all, job.Attempt{
-			At: time.UnixMicro(d.number()).UTC(), Status: int(d.number()), Reading: d.text(), Reason: d.text(),
-			DelayMS: d.number(), TookMS: d.number(),
+			At: time.UnixMicro(u.double()).UTC(), Status: int(u.double()), DelayMS: u.double(), TookMS: u.double(),
+			Reading: u.text(), Reason: u.text(),
 		})
-		if d.err != nil {
-			return nil, d.err
+		if u.err != nil {
+			return nil, u.err
 		}
 		s = s[i+1+n:]
 	}
 	return all, nil
 }
 
-// readNames are the fields of a job that are read, in the order in which the step
-// returns them.
-var readNames = []string{"head", "state", "order", "queue", "due", "started", "ended", "expires",
-	"attempts", "attempted", "tried", "losses", "status", "reason", "location"}
-
-// decodeJob reads a job of readNames. ok is false if there is none.
-func decodeJob(id string, fields []rueidis.RedisMessage) (j job.Job, ok bool, err error) {
-	if len(fields) != len(readNames) {
-		return j, false, fmt.Errorf("read job %s: %d fields instead of %d", id, len(fields), len(readNames))
+// encodeNew returns a job to be stored.
+func encodeNew(n *job.New) []byte {
+	j, r := &n.Job, &n.Request
+	head := make(packer, 0, 64+len(r.Path))
+	head.byte(form)
+	head.texts(j.Client, r.Method, r.Path, j.Callback, j.Parent, j.Key, j.Fingerprint)
+	head.double(int64(j.Priority))
+	key := ""
+	if j.Key != "" {
+		key = strconv.Itoa(len(j.Client)) + ":" + j.Client + ":" + j.Key
 	}
-	if fields[0].IsNil() {
-		return j, false, nil
-	}
-	f := optional{fields: fields}
-	d := decode(f.text())
-	j.ID = id
-	j.Kind, j.Upstream, j.Client, j.Method, j.Path = job.Kind(d.text()), d.text(), d.text(), d.text(), d.text()
-	j.Callback, j.Parent, j.Key, j.Fingerprint = d.text(), d.text(), d.text(), d.text()
-	j.Priority = int(d.number())
-	j.State = job.State(f.text())
-	j.CreatedAt = time.UnixMicro(f.number()%orderSpan + orderEpoch).UTC()
-	j.Queue = f.text()
-	j.NotBefore, j.StartedAt, j.EndedAt, j.ExpiresAt = f.time(), f.time(), f.time(), f.time()
-	j.Attempts, err = decodeAttempts(f.text())
-	j.Attempted, j.Tried, j.Losses, j.Status = int(f.number()), int(f.number()), int(f.number()), int(f.number())
-	j.Reason, j.Location = f.text(), f.text()
-	if err = errors.Join(err, d.err, f.err); err != nil {
-		return j, false, fmt.Errorf("read job %s: %w", id, err)
-	}
-	return j, true, nil
+	request := encodeBody(r.Header, r.Body)
+	p := make(packer, 0, 128+len(head)+len(request))
+	p.byte(byte(min(max(j.Priority, 0), 7)))
+	p.double(max(n.Delay, 0).Microseconds())
+	p.texts(j.ID, j.Queue, j.Upstream, string(j.Kind), key, head.String(), request)
+	return p
 }
 
-// A job's place is its priority, in units of orderSpan, and the microsecond of
-// its creation from orderEpoch on; see record.lua.
-const (
-	orderSpan  = 1 << 50
-	orderEpoch = 1577836800000000
-)
+// againAt is the byte of a Start or an End that says that it is sent again.
+const againAt = 1
 
-// optional reads fields of which some may be missing: they are zero. After an
-// error all are.
-type optional struct {
-	fields []rueidis.RedisMessage
-	err    error
+func encodeStart(r job.Ref) []byte {
+	p := make(packer, 0, 48)
+	p.byte(0)
+	p.byte(0)
+	p.double(r.Fence)
+	p.text(r.ID)
+	return p
 }
 
-func (o *optional) text() (s string) {
-	m := &o.fields[0]
-	o.fields = o.fields[1:]
-	if o.err != nil || m.IsNil() {
-		return ""
+func encodeEnd(e *job.End) ([]byte, error) {
+	state := 0
+	for i, s := range job.States {
+		if s == e.State {
+			state = i + 1
+		}
 	}
-	s, o.err = m.ToString()
-	return s
-}
-
-func (o *optional) number() (n int64) {
-	if s := o.text(); s != "" && o.err == nil {
-		n, o.err = strconv.ParseInt(s, 10, 64)
+	if state == 0 || e.State == job.Running {
+		return nil, fmt.Errorf("end %s: it cannot become %q", e.ID, e.State)
 	}
-	return n
-}
-
-func (o *optional) time() *time.Time {
-	n := o.number()
-	if n == 0 {
-		return nil
+	told := e.Attempts[max(0, len(e.Attempts)-job.AttemptsKept):]
+	var answered byte
+	status, response, follows := 0, "", ""
+	if e.Response != nil {
+		answered, status = 1, e.Response.Status
+		response = encodeBody(e.Response.Header, e.Response.Body)
 	}
-	t := time.UnixMicro(n).UTC()
-	return &t
+	if e.Then != nil {
+		then := *e.Then
+		complete(&then)
+		follows = rueidis.BinaryString(encodeNew(&then))
+	}
+	p := make(packer, 0, 256+len(response)+len(follows))
+	p.byte(1)
+	p.byte(0)
+	p.double(e.Fence)
+	p.text(e.ID)
+	p.byte(byte(state))
+	p.byte(answered)
+	p.double(max(e.Delay, 0).Microseconds())
+	p.double(max(e.Keep, 0).Microseconds())
+	p.double(int64(e.Tried))
+	p.double(int64(len(e.Attempts)))
+	p.double(int64(len(told)))
+	p.double(int64(status))
+	p.texts(e.Reason, e.Location, encodeAttempts(told), response, follows)
+	return p, nil
 }
 
-func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
+// complete gives a job what it may come without.
+func complete(n *job.New) {
+	if n.Job.ID == "" {
+		n.Job.ID = job.NewID(time.Now())
+	}
+	if n.Job.Kind == "" {
+		n.Job.Kind = job.Call
+	}
+}
+
+// decodeJob reads the record of a job as the step packs it; see record.lua.
+// ErrNotFound if it is empty.
+func decodeJob(id, record string) (job.Job, error) {
+	if record == "" {
+		return job.Job{}, job.ErrNotFound
+	}
+	u := &unpacker{rest: record}
+	j := job.Job{ID: id}
+	u.form()
+	state := int(u.byte())
+	if state < 1 || state > len(job.States) {
+		return j, fmt.Errorf("read job %s: %w", id, errGarbled)
+	}
+	j.State = job.States[state-1]
+	u.byte() // the priority within bounds
+	u.double()
+	u.double()
+	j.NotBefore, j.StartedAt, j.EndedAt, j.ExpiresAt = u.time(), u.time(), u.time(), u.time()
+	j.Attempted, j.Tried, j.Losses, j.Status = int(u.double()), int(u.double()), int(u.double()), int(u.double())
+	created, err := strconv.ParseInt(u.text(), 10, 64)
+	j.CreatedAt = time.UnixMicro(created).UTC()
+	j.Queue, j.Upstream, j.Kind = u.text(), u.text(), job.Kind(u.text())
+	u.text() // the key's name
+	u.text() // the worker
+	j.Reason, j.Location = u.text(), u.text()
+	attempts := u.text()
+	head := &unpacker{rest: u.text()}
+	head.form()
+	j.Client, j.Method, j.Path, j.Callback, j.Parent = head.text(), head.text(), head.text(), head.text(), head.text()
+	j.Key, j.Fingerprint, j.Priority = head.text(), head.text(), int(head.double())
+	err = errors.Join(u.err, head.err, err)
+	if err == nil {
+		j.Attempts, err = decodeAttempts(attempts)
+	}
+	if err != nil {
+		return job.Job{}, fmt.Errorf("read job %s: %w", id, err)
+	}
+	return j, nil
+}
+
+// fenceOf returns by what a record's job is held.
+func fenceOf(record string) int64 {
+	u := &unpacker{rest: record}
+	u.next(3)
+	return u.double()
+}

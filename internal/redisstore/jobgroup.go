@@ -41,9 +41,8 @@ type collector struct {
 // wish is what one caller asks for.
 type wish struct {
 	ctx   context.Context
-	args  []string
-	again int // argument that says that it is asked again; 0: none does
-	size  int // bytes of args
+	text  []byte // an argument of the step
+	again int    // byte of text that says that it is asked again; 0: none does
 	end   time.Time
 	done  chan granted // has room for one
 }
@@ -57,11 +56,8 @@ type granted struct {
 
 // ask has the server grant a wish. The wish may be granted even if ctx ends
 // first.
-func (c *collector) ask(ctx context.Context, args []string, again int) granted {
-	w := &wish{ctx: ctx, args: args, again: again, end: time.Now().Add(insist), done: make(chan granted, 1)}
-	for _, a := range args {
-		w.size += len(a)
-	}
+func (c *collector) ask(ctx context.Context, text []byte, again int) granted {
+	w := &wish{ctx: ctx, text: text, again: again, end: time.Now().Add(insist), done: make(chan granted, 1)}
 	if !c.add(w) {
 		return granted{err: fmt.Errorf("%s: %w: %w", c.operation, job.ErrUnavailable, ErrClosed)}
 	}
@@ -103,8 +99,8 @@ func (c *collector) next() []*wish {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, size := 0, 0
-	for n < len(c.mu.waiting) && n < groupMost && (n == 0 || size+c.mu.waiting[n].size <= groupBytes) {
-		size += c.mu.waiting[n].size
+	for n < len(c.mu.waiting) && n < groupMost && (n == 0 || size+len(c.mu.waiting[n].text) <= groupBytes) {
+		size += len(c.mu.waiting[n].text)
 		n++
 	}
 	if n == 0 {
@@ -125,12 +121,12 @@ func (c *collector) send(group []*wish) {
 		if len(group) == 0 {
 			return
 		}
-		var args []string
-		for _, w := range group {
+		args := make([]string, len(group))
+		for i, w := range group {
+			args[i] = rueidis.BinaryString(w.text)
 			if again && w.again > 0 {
-				w.args[w.again] = "1"
+				args[i] = args[i][:w.again] + "\x01" + args[i][w.again+1:]
 			}
-			args = append(args, w.args...)
 		}
 		answer, err := c.jobs.once(ctx, c.function, c.operation, args)
 		if err == nil {

@@ -39,82 +39,50 @@ func (j *Jobs) Queues(ctx context.Context) ([]job.QueueStatus, error) {
 	return all, nil
 }
 
-// Take is as in job.Store. It returns fewer than n if their requests are long:
-// it stops at 4 MiB.
+// Take is as in job.Store. It returns fewer than n if their requests are long: it
+// stops at 4 MiB. After an error the worker may hold jobs that it does not know
+// of; Leave gives them back.
 func (j *Jobs) Take(ctx context.Context, worker, queue string, n int) ([]job.Taken, error) {
 	if n <= 0 {
 		return nil, nil
 	}
-	token := rand.Text()
-	args := []string{worker, queue, strconv.Itoa(min(n, scanMost)), token}
-	m, err := j.asked(ctx, "take", args...)
+	m, err := j.asked(ctx, "take", worker, queue, strconv.Itoa(min(n, scanMost)), rand.Text())
 	if err != nil {
-		j.lose(worker, token)
 		return nil, err
 	}
-	answers, err := m.ToArray()
+	fields, err := m.ToArray()
 	if err != nil {
 		return nil, fmt.Errorf("take: %w", err)
 	}
-	taken := make([]job.Taken, 0, len(answers))
-	for _, a := range answers {
-		fields, err := a.ToArray()
-		if err != nil || len(fields) != 3+len(readNames) {
-			return nil, fmt.Errorf("take: not an answer: %v", a)
-		}
-		r := &reader{fields: fields}
-		t := job.Taken{Ref: job.Ref{ID: r.text(), Fence: r.number()}}
-		d := decode(r.text())
-		t.Request.Header, t.Request.Body = d.header(), d.body()
-		if t.Job, _, err = decodeJob(t.ID, r.fields); err != nil {
-			return nil, err
+	r := &reader{fields: fields}
+	taken := make([]job.Taken, 0, len(fields)/3)
+	for r.err == nil && len(r.fields) > 0 {
+		id, record, request := r.text(), r.text(), r.text()
+		t := job.Taken{Ref: job.Ref{ID: id, Fence: fenceOf(record)}}
+		if t.Job, err = decodeJob(id, record); err != nil {
+			return nil, fmt.Errorf("take: %w", err)
 		}
 		t.Request.Method, t.Request.Path = t.Job.Method, t.Job.Path
-		if r.err != nil || d.err != nil {
-			return nil, fmt.Errorf("take: request of %s: %w", t.ID, errGarbled)
+		if t.Request.Header, t.Request.Body, err = decodeBody(request); err != nil {
+			return nil, fmt.Errorf("take: request of %s: %w", id, err)
 		}
 		taken = append(taken, t)
 	}
-	return taken, nil
-}
-
-// lose notes that it is not known what a worker has taken. The next Keep gives it
-// back.
-func (j *Jobs) lose(worker, token string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.mu.lost[worker] = append(j.mu.lost[worker], token)
+	return taken, r.err
 }
 
 // Start is as in job.Store.
 func (j *Jobs) Start(ctx context.Context, r job.Ref) error {
-	return counted(j.works.ask(ctx, []string{"start", r.ID, strconv.FormatInt(r.Fence, 10), "0"}, 3))
+	return counted(j.works.ask(ctx, encodeStart(r), againAt))
 }
 
 // End is as in job.Store.
 func (j *Jobs) End(ctx context.Context, e job.End) error {
-	status, response := "", ""
-	if e.Response != nil {
-		status = strconv.Itoa(e.Response.Status)
-		response = encodeBody(e.Response.Header, e.Response.Body)
+	text, err := encodeEnd(&e)
+	if err != nil {
+		return err
 	}
-	attempts := e.Attempts[max(0, len(e.Attempts)-job.AttemptsKept):]
-	args := []string{
-		"end", e.ID, strconv.FormatInt(e.Fence, 10), "0", string(e.State), micros(max(e.Delay, 0)),
-		strconv.Itoa(e.Tried), e.Reason, e.Location, strconv.Itoa(len(e.Attempts)), strconv.Itoa(len(attempts)),
-		encodeAttempts(attempts), status, response, micros(max(e.Keep, 0)),
-	}
-	if e.Then != nil {
-		then := *e.Then
-		if then.Job.ID == "" {
-			then.Job.ID = job.NewID(time.Now())
-		}
-		if then.Job.Kind == "" {
-			then.Job.Kind = job.Call
-		}
-		args = append(append(args, "then"), newArguments(&then)...)
-	}
-	return counted(j.works.ask(ctx, args, 3))
+	return counted(j.works.ask(ctx, text, againAt))
 }
 
 // counted reads whether a Start or an End counts.
@@ -131,18 +99,7 @@ func counted(g granted) error {
 
 // Keep is as in job.Store.
 func (j *Jobs) Keep(ctx context.Context, worker string) error {
-	j.mu.Lock()
-	lost := j.mu.lost[worker]
-	delete(j.mu.lost, worker)
-	j.mu.Unlock()
-	n := min(len(lost), scanMost)
-	_, err := j.asked(ctx, "keep", append([]string{worker}, lost[:n]...)...)
-	if err == nil {
-		lost = lost[n:]
-	}
-	for _, token := range lost {
-		j.lose(worker, token)
-	}
+	_, err := j.asked(ctx, "keep", worker)
 	return err
 }
 

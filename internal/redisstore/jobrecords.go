@@ -16,13 +16,8 @@ import (
 
 // Put is as in job.Store. A job that is put again under its ID is stored once.
 func (j *Jobs) Put(ctx context.Context, n job.New) (job.Job, bool, error) {
-	if n.Job.ID == "" {
-		n.Job.ID = job.NewID(time.Now())
-	}
-	if n.Job.Kind == "" {
-		n.Job.Kind = job.Call
-	}
-	g := j.puts.ask(ctx, newArguments(&n), 0)
+	complete(&n)
+	g := j.puts.ask(ctx, encodeNew(&n), 0)
 	if g.err != nil {
 		return job.Job{}, false, g.err
 	}
@@ -41,93 +36,71 @@ func (j *Jobs) Put(ctx context.Context, n job.New) (job.Job, bool, error) {
 	return there, true, nil
 }
 
-// newArguments returns a job to be stored as the step takes it.
-func newArguments(n *job.New) []string {
-	j := &n.Job
-	key := ""
-	if j.Key != "" {
-		key = strconv.Itoa(len(j.Client)) + ":" + j.Client + ":" + j.Key
-	}
-	priority := min(max(j.Priority, 0), 7)
-	return []string{
-		j.ID, string(j.Kind), j.Queue, j.Upstream, strconv.Itoa(priority), micros(max(n.Delay, 0)), key,
-		encodeHead(j, &n.Request), encodeBody(n.Request.Header, n.Request.Body),
-	}
-}
-
-// answered reads a job that an answer consists of, behind its ID.
+// answered reads a job that there was already: its ID and its record.
 func answered(m rueidis.RedisMessage) (job.Job, error) {
 	parts, err := m.ToArray()
 	if err != nil || len(parts) != 2 {
-		return job.Job{}, fmt.Errorf("not a job: %v", m)
+		return job.Job{}, fmt.Errorf("put: not an answer: %v", m)
 	}
-	id, err := parts[0].ToString()
-	if err != nil {
-		return job.Job{}, err
+	r := &reader{fields: parts}
+	id, record := r.text(), r.text()
+	if r.err != nil {
+		return job.Job{}, r.err
 	}
-	fields, err := parts[1].ToArray()
-	if err != nil {
-		return job.Job{}, err
-	}
-	read, ok, err := decodeJob(id, fields)
-	if err == nil && !ok {
-		err = job.ErrNotFound
-	}
-	return read, err
+	return decodeJob(id, record)
 }
 
 // Get is as in job.Store.
 func (j *Jobs) Get(ctx context.Context, id string) (job.Job, error) {
-	fields, err := j.fields(ctx, id, readNames...)
+	values, err := j.values(ctx, "job:"+id)
 	if err != nil {
 		return job.Job{}, err
 	}
-	read, ok, err := decodeJob(id, fields)
-	if err == nil && !ok {
-		err = job.ErrNotFound
-	}
-	return read, err
+	return decodeJob(id, values[0])
 }
 
 // Response is as in job.Store.
 func (j *Jobs) Response(ctx context.Context, id string) (job.Response, error) {
-	fields, err := j.fields(ctx, id, "state", "status", "response")
+	values, err := j.values(ctx, "job:"+id, "response:"+id)
 	if err != nil {
 		return job.Response{}, err
 	}
-	f := optional{fields: fields}
-	state, status, stored := job.State(f.text()), int(f.number()), f.text()
+	one, err := decodeJob(id, values[0])
 	switch {
-	case f.err != nil:
-		return job.Response{}, fmt.Errorf("read the response of %s: %w", id, f.err)
-	case state == "":
-		return job.Response{}, job.ErrNotFound
-	case !state.Ended():
+	case err != nil:
+		return job.Response{}, err
+	case !one.State.Ended():
 		return job.Response{}, job.ErrNotEnded
-	case stored == "":
+	case values[1] == "":
 		return job.Response{}, job.ErrNoResponse
 	}
-	d := decode(stored)
-	r := job.Response{Status: status, Header: d.header(), Body: d.body()}
-	if d.err != nil {
-		return job.Response{}, fmt.Errorf("read the response of %s: %w", id, d.err)
+	r := job.Response{Status: one.Status}
+	if r.Header, r.Body, err = decodeBody(values[1]); err != nil {
+		return job.Response{}, fmt.Errorf("read the response of %s: %w", id, err)
 	}
 	return r, nil
 }
 
-// fields returns some fields of a job.
-func (j *Jobs) fields(ctx context.Context, id string, names ...string) ([]rueidis.RedisMessage, error) {
+// values returns what some keys hold, "" for nothing.
+func (j *Jobs) values(ctx context.Context, names ...string) ([]string, error) {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = j.prefix + name
+	}
 	end := time.Now().Add(insist)
 	for again := false; ; again = true {
-		fields, err := within(ctx, j.store, func(ctx context.Context, client rueidis.Client) ([]rueidis.RedisMessage, error) {
-			return client.Do(ctx, client.B().Hmget().Key(j.prefix+"job:"+id).Field(names...).Build()).ToArray()
+		values, err := within(ctx, j.store, func(ctx context.Context, client rueidis.Client) ([]string, error) {
+			return client.Do(ctx, client.B().Mget().Key(keys...).Build()).AsStrSlice() // nil is ""
 		})
+		if err == nil && len(values) != len(keys) {
+			return nil, fmt.Errorf("MGET: %d values for %d keys", len(values), len(keys))
+		}
 		if err == nil {
-			return fields, nil
+			return values, nil
 		}
 		retry, told := j.reading(err)
 		if !retry || !j.pause(ctx, again, end) {
-			return nil, fmt.Errorf("get job %s: %w", id, told)
+			return nil, fmt.Errorf("get: %w", told)
 		}
 	}
 }
@@ -195,22 +168,23 @@ func (j *Jobs) scan(ctx context.Context, f job.Filter, at cursor) ([]job.Job, er
 	if err != nil {
 		return nil, err
 	}
-	answers, err := m.ToArray()
+	fields, err := m.ToArray()
 	if err != nil {
 		return nil, fmt.Errorf("list: %w", err)
 	}
+	r := &reader{fields: fields}
 	var found []job.Job
-	for _, a := range answers {
-		one, err := answered(a)
-		if errors.Is(err, job.ErrNotFound) {
-			continue // the server has evicted it
-		}
-		if err != nil {
+	for r.err == nil && len(r.fields) > 0 {
+		id, record := r.text(), r.text()
+		one, err := decodeJob(id, record)
+		if err != nil && !errors.Is(err, job.ErrNotFound) { // somebody has deleted it
 			return nil, err
 		}
-		found = append(found, one)
+		if err == nil {
+			found = append(found, one)
+		}
 	}
-	return found, nil
+	return found, r.err
 }
 
 // matches says whether a job of the right kind and state is meant.
@@ -277,22 +251,19 @@ func changed(id string, m rueidis.RedisMessage, err error) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, err
 	}
-	if m.IsString() {
-		switch why, _ := m.ToString(); why {
-		case "none":
-			return job.Job{}, job.ErrNotFound
-		case "ended":
-			return job.Job{}, job.ErrEnded
-		case "not ended":
-			return job.Job{}, job.ErrNotEnded
-		}
-	}
-	fields, err := m.ToArray()
+	text, err := m.ToString()
 	if err != nil {
 		return job.Job{}, err
 	}
-	read, _, err := decodeJob(id, fields)
-	return read, err
+	switch text {
+	case "none":
+		return job.Job{}, job.ErrNotFound
+	case "ended":
+		return job.Job{}, job.ErrEnded
+	case "not ended":
+		return job.Job{}, job.ErrNotEnded
+	}
+	return decodeJob(id, text)
 }
 
 // Purge is as in job.Store.

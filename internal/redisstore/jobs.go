@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -82,11 +81,6 @@ type Jobs struct {
 	prefix string
 	puts   collector // what is refused when memory is used up
 	works  collector // what is not
-
-	mu struct {
-		sync.Mutex
-		lost map[string][]string // tokens of Takes whose answer never came, by worker
-	}
 }
 
 var _ job.Store = (*Jobs)(nil)
@@ -108,7 +102,6 @@ func newJobs(o Options, script *script) *Jobs {
 	j.store.options.WriteBufferEachConn = 256 << 10
 	j.puts = collector{jobs: j, function: script.name, operation: "put"}
 	j.works = collector{jobs: j, function: script.oomName(), operation: "work"}
-	j.mu.lost = make(map[string][]string)
 	return j
 }
 

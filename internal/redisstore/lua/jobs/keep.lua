@@ -2,45 +2,39 @@
 
 -- give_back has a job wait again that a worker held, as it was.
 local function give_back(id)
-  local f = fetch(id, {'due'})
-  if not f or not f.worker then
+  local r = fetch(id)
+  if not r or r[WORKER] == '' then
     return
   end
-  call('HDEL', record(id), 'worker')
-  if f.state == 'running' then
-    call('HSET', record(id), 'state', 'waiting')
-    move(f, 'waiting')
-  end
-  line_up(f, tonumber(f.due))
-  let_go(f)
-  tell(f)
+  let_go(r)
+  move(r, WAITING)
+  line_up(r)
+  tell(r)
 end
 
 -- lose takes a job from a worker that has died.
 local function lose(id)
-  local f = fetch(id, {'key', 'losses'})
-  if not f or f.state ~= 'running' then
+  local r = fetch(id)
+  if not r or r[STATE] ~= RUNNING then
     return give_back(id)
   end
-  local losses = (tonumber(f.losses) or 0) + 1
-  if losses >= LOSSES then
-    finish(f, 'failed', 0, {'losses', losses,
-      'reason', 'lost ' .. losses .. ' times with the worker that ran it'})
+  r[LOST] = r[LOST] + 1
+  if r[LOST] >= LOSSES then
+    r[REASON] = 'lost ' .. r[LOST] .. ' times with the worker that ran it'
+    finish(r, FAILED, 0)
     return
   end
-  call('HDEL', record(id), 'worker', 'due')
-  call('HSET', record(id), 'state', 'waiting', 'losses', losses, 'reason', 'lost with the worker that ran it')
-  let_go(f)
-  move(f, 'waiting')
-  line_up(f, false)
-  tell(f)
+  r[REASON], r[DUE] = 'lost with the worker that ran it', 0
+  give_back(id)
 end
 
 -- empty does something to what a worker holds, but not to too much at once. It
 -- returns whether there is no more.
 local function empty(worker, each)
   local held = P .. 'held:' .. worker
-  for _, id in ipairs(call('SPOP', held, MANY)) do
+  local ids = call('SPOP', held, MANY)
+  load(ids)
+  for _, id in ipairs(ids) do
     each(id)
   end
   if call('EXISTS', held) == 1 then
@@ -50,22 +44,8 @@ local function empty(worker, each)
   return true
 end
 
--- keep renews a lease. The jobs of Takes whose answers never came are given back,
--- and what such a Take may yet ask for is refused.
 local function keep(args)
-  local worker = args[4]
-  call('DEL', P .. 'room') -- as in work
-  lease(worker)
-  for at = 5, #args do
-    local token = P .. 'take:' .. args[at]
-    for id, fence in (call('GET', token) or ''):gmatch('(%S+) (%S+)') do
-      local holds = call('HMGET', record(id), 'worker', 'fence')
-      if holds[1] == worker and holds[2] == fence then
-        give_back(id)
-      end
-    end
-    call('SET', token, '', 'PX', MARK)
-  end
+  lease(args[4])
   return 1
 end
 
@@ -75,27 +55,30 @@ end
 
 -- delete forgets a job.
 local function delete(id)
-  local f = fetch(id, {'key'})
+  local r = fetch(id)
   set(sorted, P .. 'expires', id, false)
-  if not f then
+  if not r then
     return
   end
-  if f.key and call('GET', P .. 'key:' .. f.key) == id then
-    call('DEL', P .. 'key:' .. f.key)
+  if r[KEY] ~= '' and call('GET', P .. 'key:' .. r[KEY]) == id then
+    doom('key:' .. r[KEY])
   end
-  call('DEL', record(id))
-  move(f, false)
+  for _, kind in ipairs({'job:', 'request:', 'response:'}) do
+    doom(kind .. id)
+  end
+  move(r, false)
 end
 
 -- sweep returns for how long it may be put off.
 local function sweep()
   local leases, expires = P .. 'leases', P .. 'expires'
-  local lapsed = call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1)
+  local lapsed = call('ZRANGEBYSCORE', leases, '-inf', text(now), 'LIMIT', 0, 1)
   if lapsed[1] then
     empty(lapsed[1], lose)
     return 0
   end
-  local old = call('ZRANGEBYSCORE', expires, '-inf', now, 'LIMIT', 0, MANY)
+  local old = call('ZRANGEBYSCORE', expires, '-inf', text(now), 'LIMIT', 0, MANY)
+  load(old)
   for _, id in ipairs(old) do
     delete(id)
   end

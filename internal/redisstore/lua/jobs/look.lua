@@ -8,7 +8,7 @@ local function queues_of()
     local first = call('ZRANGE', later, 0, 0, 'WITHSCORES')
     local next = 0
     if first[2] and tonumber(first[2]) <= now then
-      ripe = ripe + call('ZCOUNT', later, '-inf', now)
+      ripe = ripe + call('ZCOUNT', later, '-inf', text(now))
     elseif first[2] then
       next = tonumber(first[2]) - now
     end
@@ -24,7 +24,7 @@ end
 
 local function counts()
   local out = {}
-  for i, state in ipairs({'waiting', 'running', 'done', 'failed', 'cancelled'}) do
+  for i, state in ipairs(NAMES) do
     out[i] = call('ZCARD', P .. 'call:' .. state)
   end
   return out
@@ -49,9 +49,9 @@ local function behind(found, index, created, id, n)
   end
 end
 
--- list returns n jobs of some states behind one.
+-- list answers with ID and record of n jobs of some states behind one.
 local function list(args)
-  local kind, created, id, n, found, out = args[4], args[5], args[6], tonumber(args[7]), {}, {}
+  local kind, created, id, n, found, ids, out = args[4], args[5], args[6], tonumber(args[7]), {}, {}, {}
   for i = 8, #args do
     behind(found, P .. kind .. ':' .. args[i], created, id, n)
   end
@@ -62,64 +62,64 @@ local function list(args)
     return a[2] > b[2]
   end)
   for i = 1, min(n, #found) do
-    out[i] = {found[i][2], answer(found[i][2])}
+    ids[i] = found[i][2]
+  end
+  load(ids)
+  for i, one in ipairs(ids) do
+    out[2 * i - 1], out[2 * i] = one, rows[one] and pack(rows[one]) or ''
   end
   return out
 end
 
 local function cancel(args)
   local id, reason = args[4], args[5]
-  local f = fetch(id, {'key', 'reason'})
-  if not f then
+  local r = fetch(id)
+  if not r then
     return 'none'
   end
-  if over(f.state) then
-    if args[6] == '1' and f.state == 'cancelled' and f.reason == reason then
-      return answer(id) -- by the same call, asked before
+  if r[STATE] > RUNNING then
+    if args[6] == '1' and r[STATE] == CANCELLED and r[REASON] == reason then
+      return pack(r) -- by the same call, asked before
     end
     return 'ended'
   end
-  call('DEL', P .. 'room') -- as in work
-  set(sorted, P .. 'queue:' .. f.queue, id, false)
-  set(sorted, P .. 'later:' .. f.queue, id, false)
-  finish(f, 'cancelled', 0, {'reason', reason})
-  return answer(id)
+  set(sorted, P .. 'queue:' .. r[QUEUE], id, false)
+  set(sorted, P .. 'later:' .. r[QUEUE], id, false)
+  r[REASON] = reason
+  finish(r, CANCELLED, 0)
+  return pack(r)
 end
 
 local function again(args)
   local id = args[4]
-  local f = fetch(id, {'key'})
-  if not f then
+  local r = fetch(id)
+  if not r then
     return 'none'
   end
-  if f.state == 'done' then
+  if r[STATE] == DONE then
     return 'ended'
   end
-  if not over(f.state) then
-    if args[5] == '1' then
-      return answer(id)
-    end
-    return 'not ended'
+  if r[STATE] <= RUNNING then
+    return args[5] == '1' and pack(r) or 'not ended'
   end
-  call('HDEL', record(id), 'due', 'ended', 'expires', 'tried', 'losses', 'status', 'response', 'reason', 'location')
-  call('HSET', record(id), 'state', 'waiting')
-  call('PERSIST', record(id))
-  if f.key then
-    call('PERSIST', P .. 'key:' .. f.key)
+  r[DUE], r[ENDED], r[EXPIRES], r[TRIED], r[LOST], r[STATUS], r[REASON], r[LOCATION] = 0, 0, 0, 0, 0, 0, '', ''
+  doom('response:' .. id)
+  if r[KEY] ~= '' then
+    call('PERSIST', P .. 'key:' .. r[KEY])
   end
   set(sorted, P .. 'expires', id, false)
-  move(f, 'waiting')
-  line_up(f, false)
-  tell(f)
-  return answer(id)
+  move(r, WAITING)
+  line_up(r)
+  tell(r)
+  return pack(r)
 end
 
 local function purge(args)
-  local n = 0
-  for i = 4, #args do
-    local state = call('HGET', record(args[i]), 'state')
-    if state and over(state) then
-      delete(args[i])
+  local n, ids = 0, {unpack(args, 4)}
+  load(ids)
+  for _, id in ipairs(ids) do
+    if rows[id] and rows[id][STATE] > RUNNING then
+      delete(id)
       n = n + 1
     end
   end

@@ -1,30 +1,90 @@
 -- Jobs as package job has them, each step atomic. The Go form, job/step.go, says
 -- why; jobtest holds both to the same. Moments and times are microseconds.
+--
+-- A call of redis costs more than what it does: what a step needs is read at
+-- once where it can be, changed here, and written at once by flush.
 
-local call, max, min, floor = redis.call, math.max, math.min, math.floor
+local call, max, min, floor, format = redis.call, math.max, math.min, math.floor, string.format
 
 local EPOCH = 1577836800000000 -- 2020: what comes first is counted from it
 local SPAN = 2 ^ 50 -- 35 years; a priority is worth so much
 local LEASE, KEEP = 3000000, 86400000000 -- job.LeaseFor, job.Retention
 local LOSSES, ATTEMPTS = 10, 50 -- job.MostLosses, job.AttemptsKept
-local GRACE = 3600000 -- ms that a record outlives what Sweep should delete
+local GRACE = 3600000 -- ms that a response outlives what Sweep should delete
 local MARK = 60000 -- ms for which the answer to a Take is known
 local MANY = 500 -- of what may be many, at a time
 local BYTES = 4194304 -- of requests in one answer, or those of one job
 
--- What users read, in the order of the answer.
-local READ = {'head', 'state', 'order', 'queue', 'due', 'started', 'ended', 'expires',
-  'attempts', 'attempted', 'tried', 'losses', 'status', 'reason', 'location'}
+-- A record is one flat row of numbers and texts; jobrecord.go reads the same.
+local RECORD = '<BBB' .. ('d'):rep(10) .. ('I4c0'):rep(10)
+local FORM, STATE, PRIORITY = 1, 2, 3
+local FENCE, CLOSED, DUE, STARTED, ENDED, EXPIRES, ATTEMPTED, TRIED, LOST, STATUS = 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local CREATED, QUEUE, UPSTREAM, KIND, KEY, WORKER, REASON, LOCATION, TOLD, HEAD, ID = 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24
+
+local WAITING, RUNNING, DONE, FAILED, CANCELLED = 1, 2, 3, 4, 5
+local NAMES = {'waiting', 'running', 'done', 'failed', 'cancelled'}
 
 local P, now -- what keys begin with, and the moment, of one call
 
--- What a call changes in sorted sets and sets: of each key, the members and what
--- becomes of them at its end. The last word on a member counts.
-local sorted, sets, queues, notices
+-- What a call has read and changes: rows by ID, false if there is none; those to
+-- be written; keys to be deleted; and of sorted sets and sets the members and what
+-- becomes of them. The last word counts.
+local rows, dirty, doomed, sorted, sets, queues, notices, texts
 
 local function begin(prefix, clock)
   P, now = prefix, clock
-  sorted, sets, queues, notices = {}, {}, {}, {}
+  rows, dirty, doomed, sorted, sets, queues, notices, texts = {}, {}, {}, {}, {}, {}, {}, {}
+end
+
+-- text writes a whole number: many of a call are the same.
+local function text(n)
+  local t = texts[n]
+  if not t then
+    t = format('%.0f', n)
+    texts[n] = t
+  end
+  return t
+end
+
+local function pack(r)
+  local created, queue, upstream, kind, key = r[CREATED], r[QUEUE], r[UPSTREAM], r[KIND], r[KEY]
+  local worker, reason, location, told, head = r[WORKER], r[REASON], r[LOCATION], r[TOLD], r[HEAD]
+  return struct.pack(RECORD, r[FORM], r[STATE], r[PRIORITY], r[FENCE], r[CLOSED], r[DUE], r[STARTED], r[ENDED],
+    r[EXPIRES], r[ATTEMPTED], r[TRIED], r[LOST], r[STATUS], #created, created, #queue, queue, #upstream, upstream,
+    #kind, kind, #key, key, #worker, worker, #reason, reason, #location, location, #told, told, #head, head)
+end
+
+local function parse(id, bytes)
+  if not bytes then
+    rows[id] = false
+    return false
+  end
+  local r = {struct.unpack(RECORD, bytes)}
+  r[ID] = id
+  rows[id] = r
+  return r
+end
+
+-- load reads the rows of many jobs at once.
+local function load(ids)
+  for from = 1, #ids, 1000 do
+    local to, keys = min(from + 999, #ids), {}
+    for i = from, to do
+      keys[i - from + 1] = P .. 'job:' .. ids[i]
+    end
+    for i, bytes in ipairs(call('MGET', unpack(keys))) do
+      parse(ids[from + i - 1], bytes)
+    end
+  end
+end
+
+-- fetch returns a job, false if there is none.
+local function fetch(id)
+  local r = rows[id]
+  if r == nil then
+    r = parse(id, call('GET', P .. 'job:' .. id))
+  end
+  return r
 end
 
 local function set(of, key, member, value)
@@ -42,9 +102,22 @@ local function write(command, key, args)
   end
 end
 
--- flush writes what was noted, and publishes what there is to tell. A message is
--- lost if nobody listens or the user may not publish: who waits asks anyhow.
+local function write_all(command, args)
+  for i = 1, #args, 1000 do
+    call(command, unpack(args, i, min(i + 999, #args)))
+  end
+end
+
+-- flush writes what has changed, and publishes what there is to tell. A message
+-- is lost if nobody listens or the user may not publish: who waits asks anyhow.
 local function flush(channel)
+  local records, n = {}, 0
+  for id, r in pairs(dirty) do
+    records[n + 1], records[n + 2] = P .. 'job:' .. id, pack(r)
+    n = n + 2
+  end
+  write_all('DEL', doomed)
+  write_all('MSET', records)
   for key, members in pairs(sorted) do
     local add, remove, a, r = {}, {}, 0, 0
     for member, score in pairs(members) do
@@ -76,90 +149,68 @@ local function flush(channel)
   end
 end
 
-local function record(id)
-  return P .. 'job:' .. id
+local function doom(key)
+  doomed[#doomed + 1] = P .. key
 end
 
--- fetch returns some fields of a job by their names, and none if it is not there.
-local function fetch(id, names)
-  local values = call('HMGET', record(id), 'state', 'order', 'queue', 'upstream', 'kind', 'fence', 'worker',
-    unpack(names))
-  if not values[1] then
-    return
+-- move lists a job under its new state, and has it written. A new one has none
+-- yet; with no state the job goes.
+local function move(r, state)
+  local id, kind = r[ID], P .. r[KIND] .. ':'
+  if r[STATE] ~= 0 then
+    set(sorted, kind .. NAMES[r[STATE]], id, false)
   end
-  local f = {id = id, state = values[1], order = tonumber(values[2]), queue = values[3], upstream = values[4],
-    kind = values[5] or 'call', fence = values[6], worker = values[7]}
-  f.created = f.order % SPAN + EPOCH
-  for i = 1, #names do
-    f[names[i]] = values[7 + i]
+  if state then
+    set(sorted, kind .. NAMES[state], id, r[CREATED])
+    r[STATE] = state
+    dirty[id] = r
   end
-  return f
 end
 
-local function over(state)
-  return state == 'done' or state == 'failed' or state == 'cancelled'
+local function tell(r)
+  local id, queue, upstream = r[ID], r[QUEUE], r[UPSTREAM]
+  notices[#notices + 1] = NAMES[r[STATE]] .. ' ' .. #id .. ':' .. id .. #queue .. ':' .. queue ..
+    #upstream .. ':' .. upstream
 end
 
--- move lists a job under its new state; from is false for one that is new, to for
--- one that goes.
-local function move(f, to)
-  if f.state then
-    set(sorted, P .. f.kind .. ':' .. f.state, f.id, false)
-  end
-  if to then
-    set(sorted, P .. f.kind .. ':' .. to, f.id, f.created)
-  end
-  f.state = to
-end
-
-local function tell(f)
-  notices[#notices + 1] = f.state .. ' ' .. #f.id .. ':' .. f.id .. #f.queue .. ':' .. f.queue ..
-    #f.upstream .. ':' .. f.upstream
+local function order_of(r)
+  return text(r[PRIORITY] * SPAN + tonumber(r[CREATED]) - EPOCH)
 end
 
 -- line_up has a waiting job be taken, from its time on.
-local function line_up(f, due)
-  if due and due > now then
-    set(sorted, P .. 'later:' .. f.queue, f.id, due)
+local function line_up(r)
+  if r[DUE] > now then
+    set(sorted, P .. 'later:' .. r[QUEUE], r[ID], text(r[DUE]))
   else
-    set(sorted, P .. 'queue:' .. f.queue, f.id, f.order)
+    set(sorted, P .. 'queue:' .. r[QUEUE], r[ID], order_of(r))
   end
-  queues[f.queue] = f.kind .. ' ' .. f.upstream
+  queues[r[QUEUE]] = r[KIND] .. ' ' .. r[UPSTREAM]
 end
 
-local function let_go(f)
-  if f.worker then
-    set(sets, P .. 'held:' .. f.worker, f.id, false)
-    f.worker = false
+local function let_go(r)
+  if r[WORKER] ~= '' then
+    set(sets, P .. 'held:' .. r[WORKER], r[ID], false)
+    r[WORKER] = ''
   end
 end
 
--- finish ends a job; fields are others to be written with it. f has its key.
-local function finish(f, state, keep, fields)
+-- finish ends a job, and returns for how many ms the server keeps what belongs to
+-- it if nobody sweeps.
+local function finish(r, state, keep)
   if keep <= 0 then
     keep = KEEP
   end
-  local key, expires, n = record(f.id), now + keep, #fields
-  fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'state', state, 'ended', now
-  fields[n + 5], fields[n + 6] = 'expires', expires
-  if state == 'done' then -- it is never sent again
-    call('HDEL', key, 'worker', 'due', 'request')
-  else
-    call('HDEL', key, 'worker', 'due')
-  end
-  call('HSET', key, unpack(fields))
   local stays = floor(keep / 1000) + GRACE
-  call('PEXPIRE', key, stays)
-  if f.key then
-    call('PEXPIRE', P .. 'key:' .. f.key, stays)
+  r[DUE], r[ENDED], r[EXPIRES] = 0, now, now + keep
+  if state == DONE then -- it is never sent again
+    doom('request:' .. r[ID])
   end
-  set(sorted, P .. 'expires', f.id, expires)
-  let_go(f)
-  move(f, state)
-  tell(f)
-end
-
--- answer returns what users read of a job.
-local function answer(id)
-  return call('HMGET', record(id), unpack(READ))
+  if r[KEY] ~= '' then
+    call('PEXPIRE', P .. 'key:' .. r[KEY], stays)
+  end
+  set(sorted, P .. 'expires', r[ID], text(r[EXPIRES]))
+  let_go(r)
+  move(r, state)
+  tell(r)
+  return stays
 end

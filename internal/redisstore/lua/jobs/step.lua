@@ -19,6 +19,9 @@ local function step(keys, args)
     return 'TIME'
   end
   begin(keys[1], clock)
+  if args[3] ~= 'put' then -- after a first write no other is refused for want of memory
+    call('DEL', P .. 'room')
+  end
   local answer = OPERATIONS[args[3]](args)
   flush(args[2])
   return {answer}

@@ -1,51 +1,50 @@
 -- Jobs stored.
 
-local NEW = 9 -- arguments of a job to be stored
+local NEW = '<Bd' .. ('I4c0'):rep(7)
 
--- put stores a job. It returns 1, or what there is: the job of the same ID or of
--- the same key.
-local function put(args, at)
-  local id, key = args[at], args[at + 6]
-  if call('HEXISTS', record(id), 'state') == 1 then
-    return {id, answer(id)}
-  end
-  if key ~= '' then
+-- put stores a job, and returns 1 or what there is: the ID and the record of the
+-- job of the same ID or of the same key. requests are written with it.
+local function put(bytes, requests)
+  local priority, delay, id, queue, upstream, kind, key, head, request = struct.unpack(NEW, bytes)
+  local there = fetch(id)
+  if key ~= '' and not there then
     local other = call('GET', P .. 'key:' .. key)
-    if other and call('HEXISTS', record(other), 'state') == 1 then
-      return {other, answer(other)}
+    there = other and fetch(other)
+    if not there then
+      call('SET', P .. 'key:' .. key, id)
     end
-    call('SET', P .. 'key:' .. key, id)
   end
-  local f = {id = id, kind = args[at + 1], queue = args[at + 2], upstream = args[at + 3]}
-  f.order = tonumber(args[at + 4]) * SPAN + now - EPOCH
-  f.created = now
-  local fields = {'state', 'waiting', 'order', f.order, 'queue', f.queue, 'upstream', f.upstream,
-    'head', args[at + 7], 'request', args[at + 8]}
-  local n, due = #fields, false
-  if f.kind ~= 'call' then
-    fields[n + 1], fields[n + 2] = 'kind', f.kind
-    n = n + 2
+  if there then
+    return {there[ID], pack(there)}
   end
-  if key ~= '' then
-    fields[n + 1], fields[n + 2] = 'key', key
-    n = n + 2
-  end
-  local delay = tonumber(args[at + 5])
+  local due = 0
   if delay > 0 then
     due = now + delay
-    fields[n + 1], fields[n + 2] = 'due', due
   end
-  call('HSET', record(id), unpack(fields))
-  move(f, 'waiting')
-  line_up(f, due)
-  tell(f)
+  local r = {1, 0, priority, 0, 0, due, 0, 0, 0, 0, 0, 0, 0, text(now), queue, upstream, kind, key, '', '', '', '', head, id}
+  rows[id] = r
+  requests[#requests + 1] = P .. 'request:' .. id
+  requests[#requests + 1] = request
+  move(r, WAITING)
+  line_up(r)
+  tell(r)
   return 1
 end
 
+-- new_id returns the ID of a job that is to be stored.
+local function new_id(bytes)
+  return (struct.unpack('<I4c0', bytes, 10))
+end
+
 local function put_all(args)
-  local out = {now}
-  for at = 4, #args, NEW do
-    out[#out + 1] = put(args, at)
+  local ids, requests, out = {}, {}, {now}
+  for i = 4, #args do
+    ids[i - 3] = new_id(args[i])
   end
+  load(ids)
+  for i = 4, #args do
+    out[i - 2] = put(args[i], requests)
+  end
+  write_all('MSET', requests)
   return out
 end

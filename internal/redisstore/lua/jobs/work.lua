@@ -1,21 +1,17 @@
 -- Jobs taken, started and ended.
 
 local function lease(worker)
-  call('ZADD', P .. 'leases', now + LEASE, worker)
+  call('ZADD', P .. 'leases', text(now + LEASE), worker)
 end
 
 -- ripen lines up what waited for its time.
 local function ripen(queue)
   local later = P .. 'later:' .. queue
-  local ids = call('ZRANGEBYSCORE', later, '-inf', now, 'LIMIT', 0, MANY)
-  if #ids == 0 then
-    return
-  end
-  local add = {}
+  local ids, add = call('ZRANGEBYSCORE', later, '-inf', text(now), 'LIMIT', 0, MANY), {}
+  load(ids)
   for _, id in ipairs(ids) do
-    local order = call('HGET', record(id), 'order')
-    if order then
-      add[#add + 1] = order
+    if rows[id] then
+      add[#add + 1] = order_of(rows[id])
       add[#add + 1] = id
     end
   end
@@ -23,24 +19,34 @@ local function ripen(queue)
   write('ZADD', P .. 'queue:' .. queue, add)
 end
 
--- taken returns a job to who holds it, and how many bytes its request has.
-local function taken(id, fence)
-  local values = call('HMGET', record(id), 'request', unpack(READ))
-  return {id, fence, unpack(values)}, #(values[1] or '')
+-- requests_of returns those of some jobs.
+local function requests_of(ids)
+  local keys = {}
+  for i, id in ipairs(ids) do
+    keys[i] = P .. 'request:' .. id
+  end
+  return call('MGET', unpack(keys))
 end
 
 -- remembered answers a Take that is asked again what it was answered before.
 local function remembered(worker, mark)
-  local out = {}
+  local ids, out = {}, {}
   for id, fence in mark:gmatch('(%S+) (%S+)') do
-    local holds = call('HMGET', record(id), 'worker', 'fence')
-    if holds[1] == worker and holds[2] == fence then
-      out[#out + 1] = taken(id, fence)
+    local r = fetch(id)
+    if r and r[WORKER] == worker and text(r[FENCE]) == fence then
+      ids[#ids + 1] = id
+    end
+  end
+  if #ids > 0 then
+    for i, request in ipairs(requests_of(ids)) do
+      local n = #out
+      out[n + 1], out[n + 2], out[n + 3] = ids[i], pack(rows[ids[i]]), request
     end
   end
   return out
 end
 
+-- take answers with ID, record and request of each job.
 local function take(args)
   local worker, queue, n, token = args[4], args[5], tonumber(args[6]), P .. 'take:' .. args[7]
   lease(worker)
@@ -50,53 +56,58 @@ local function take(args)
   end
   ripen(queue)
   local line, held = P .. 'queue:' .. queue, P .. 'held:' .. worker
+  local ids = call('ZRANGE', line, 0, n - 1)
+  if #ids == 0 then
+    return ids
+  end
+  load(ids)
   local out, marks, seen, bytes = {}, {}, 0, 0
-  for i, id in ipairs(call('ZRANGE', line, 0, n - 1)) do
+  for i, request in ipairs(requests_of(ids)) do
+    local r = rows[ids[i]]
     if bytes >= BYTES then
       break
     end
     seen = i
-    local fence = call('HGET', record(id), 'fence')
-    fence = max(now, (tonumber(fence) or 0) + 1)
-    local one, size = taken(id, fence)
-    if one[5] == 'waiting' then -- else the server has evicted it
-      call('HSET', record(id), 'fence', fence, 'worker', worker)
-      set(sets, held, id, true)
-      bytes = bytes + size
-      out[#out + 1] = one
-      marks[#marks + 1] = string.format('%s %.0f', id, fence)
+    if r and r[STATE] == WAITING and not request then -- somebody has deleted it
+      r[REASON] = 'its request is gone from Redis'
+      finish(r, FAILED, 0)
+    elseif r and r[STATE] == WAITING then
+      r[FENCE], r[WORKER] = max(now, r[FENCE] + 1), worker
+      dirty[ids[i]] = r
+      set(sets, held, ids[i], true)
+      bytes = bytes + #request
+      local k = #out
+      out[k + 1], out[k + 2], out[k + 3] = ids[i], pack(r), request
+      marks[#marks + 1] = ids[i] .. ' ' .. text(r[FENCE])
     end
   end
-  if seen > 0 then
-    call('ZREMRANGEBYRANK', line, 0, seen - 1)
-  end
+  call('ZREMRANGEBYRANK', line, 0, seen - 1)
   if #out > 0 then
     call('SET', token, table.concat(marks, ' '), 'PX', MARK)
   end
   return out
 end
 
+local START = '<BdI4c0'
+
 -- start returns whether it has a job run, or had when it was asked before.
-local function start(args, at)
-  local id, fence = args[at + 1], args[at + 2]
-  local f = fetch(id, {'due', 'reason'})
-  if not f or not f.worker or f.fence ~= fence then
+local function start(bytes)
+  local again, fence, id = struct.unpack(START, bytes, 2)
+  local r = fetch(id)
+  if not r or r[WORKER] == '' or r[FENCE] ~= fence then
     return 0
   end
-  if f.state ~= 'waiting' then
-    return args[at + 3] == '1' and 1 or 0
+  if r[STATE] ~= WAITING then
+    return again
   end
-  call('HSET', record(id), 'state', 'running', 'started', now)
-  if f.due or f.reason then
-    call('HDEL', record(id), 'due', 'reason')
-  end
-  move(f, 'running')
-  tell(f)
+  r[STARTED], r[DUE], r[REASON] = now, 0, ''
+  move(r, RUNNING)
+  tell(r)
   return 1
 end
 
--- latest returns the last ATTEMPTS of attempts, each of which begins with its
--- length. There are n.
+-- latest returns the last ATTEMPTS of n attempts, each of which begins with its
+-- length.
 local function latest(attempts, n)
   local at = 1
   for _ = 1, n - ATTEMPTS do
@@ -106,82 +117,64 @@ local function latest(attempts, n)
   return attempts:sub(at)
 end
 
-local END = 15 -- arguments of the end of a job, without what is stored then
+local END = '<BdI4c0BBddddddI4c0I4c0I4c0I4c0I4c0'
 
 -- stop says what became of a job, and returns whether it counts, or did when it
 -- was asked before.
-local function stop(args, at)
-  local id, fence, state = args[at + 1], args[at + 2], args[at + 4]
-  local f = fetch(id, {'key', 'attempts', 'attempted', 'tried', 'reason', 'closed'})
-  if f and args[at + 3] == '1' and f.closed == fence then
+local function stop(bytes, requests)
+  local again, fence, id, state, answered, delay, keep, tried, made, count, status, reason, location, attempts,
+    response, follows = struct.unpack(END, bytes, 2)
+  local r = fetch(id)
+  if r and again == 1 and r[CLOSED] == fence then
     return 1
   end
-  if not f or not f.worker or f.fence ~= fence then
+  if not r or r[WORKER] == '' or r[FENCE] ~= fence then
     return 0
   end
-  local fields = {'closed', fence}
-  local function field(name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
-  local delay, tried, reason, location = tonumber(args[at + 5]), tonumber(args[at + 6]), args[at + 7], args[at + 8]
-  local made, told, attempts = tonumber(args[at + 9]), tonumber(args[at + 10]), args[at + 11]
   if made > 0 then
-    local before = tonumber(f.attempted) or 0
-    field('attempted', before + made)
-    field('attempts', latest((f.attempts or '') .. attempts, min(before, ATTEMPTS) + told))
+    r[TOLD] = latest(r[TOLD] .. attempts, min(r[ATTEMPTED], ATTEMPTS) + count)
+    r[ATTEMPTED] = r[ATTEMPTED] + made
   end
-  if tried > 0 then
-    field('tried', (tonumber(f.tried) or 0) + tried)
-  end
-  if reason ~= '' or f.reason then
-    field('reason', reason)
-  end
+  r[CLOSED], r[TRIED], r[REASON] = fence, r[TRIED] + tried, reason
   if location ~= '' then
-    field('location', location)
+    r[LOCATION] = location
   end
-  if state ~= 'waiting' then
-    if args[at + 12] ~= '' then
-      field('status', args[at + 12])
-      field('response', args[at + 13])
+  if state == WAITING then
+    r[DUE] = delay > 0 and now + delay or 0
+    let_go(r)
+    move(r, state)
+    line_up(r)
+    tell(r)
+  else
+    if answered == 1 then
+      r[STATUS] = status
     end
-    finish(f, state, tonumber(args[at + 14]), fields)
-    return 1
+    local stays = finish(r, state, keep)
+    if answered == 1 then
+      call('SET', P .. 'response:' .. id, response, 'PX', text(stays))
+    end
   end
-  local due = false
-  call('HDEL', record(id), 'worker', 'due')
-  if delay > 0 then
-    due = now + delay
-    field('due', due)
+  if follows ~= '' then
+    put(follows, requests)
   end
-  field('state', state)
-  call('HSET', record(id), unpack(fields))
-  let_go(f)
-  move(f, state)
-  line_up(f, due)
-  tell(f)
   return 1
 end
 
--- work starts and ends jobs, in the order of its arguments.
+-- work starts and ends jobs, in the order of its arguments. Each begins with a
+-- byte that says which.
 local function work(args)
-  call('DEL', P .. 'room') -- after a first write none is refused for want of memory
-  local out, at = {now}, 4
-  while at <= #args do
-    if args[at] == 'start' then
-      out[#out + 1] = start(args, at)
-      at = at + 4
+  local ids, requests, out = {}, {}, {now}
+  for i = 4, #args do
+    ids[i - 3] = struct.unpack('<I4c0', args[i], 11)
+  end
+  load(ids)
+  for i = 4, #args do
+    if args[i]:byte() == 0 then
+      out[i - 2] = start(args[i])
     else
-      local counts = stop(args, at)
-      out[#out + 1] = counts
-      at = at + END
-      if args[at] == 'then' then
-        if counts == 1 then
-          put(args, at + 1)
-        end
-        at = at + 1 + NEW
-      end
+      out[i - 2] = stop(args[i], requests)
     end
   end
+  write_all('MSET', requests)
   return out
 end
