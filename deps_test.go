@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/daemon"},
 	{"internal/telemetry"},
-	{"internal/gateway", "internal/admin", "internal/worker"},
+	{"internal/gateway", "internal/admin", "internal/worker", "internal/batch"},
 	{"internal/pump", "internal/webhook", "internal/jobhttp"},
 	{""}, // the door
 	{"internal/stores"},
@@ -41,6 +41,7 @@ var refused = []struct{ from, to, reason string }{
 	{"", "internal/mock", "the judge must not sit in the house it judges"},
 	{"internal/gateway", "internal/breaker", "the door alone asks the breaker: there is no second path out"},
 	{"internal/gateway", "internal/retry", "the door alone retries: one owner, no retries within retries"},
+	{"internal/batch", "internal/retry", "the door alone retries: a batch only makes again later what the door gave up"},
 	{"internal/admin", "internal/ledger", "the page shows what Gate.Status says"},
 	{"internal/mock", "internal/ledger", "the judge counts by brute force, not with the arithmetic it judges"},
 	{"config", "internal/ledger", "the file's shape decides nothing"},
