@@ -57,6 +57,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":          {"internal/cli"},
 	"github.com/charmbracelet":        {"internal/cli"},
 	"golang.org/x/term":               {"internal/cli"},
+	"github.com/schollz/progressbar":  {"internal/cli"},
 	"github.com/prometheus":           {"internal/telemetry"},
 	"github.com/dunglas/httpsfv":      {"", "internal/gateway", "internal/dialect"},
 	"github.com/oklog/ulid/v2":        {"internal/job"},

@@ -26,6 +26,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2 // wrong usage or configuration
+	exitPartly = 3 // a batch was finished, and some of its calls failed for good
 )
 
 // World is what a command may touch of its surroundings.
@@ -73,6 +74,9 @@ func Main(args []string, w World) int {
 		fmt.Fprintln(w.Err, err) // each line begins with its place, as editors want it
 		return exitUsage
 	}
+	if errors.Is(err, errSomeFailed) {
+		return exitPartly
+	}
 	fmt.Fprintf(w.Err, "headgate: %v\n", err)
 	return exitFailed
 }
@@ -96,9 +100,11 @@ func newRoot(w World) *cobra.Command {
 		return &usageError{cmd, flagFault(cmd, err)}
 	})
 	root.AddCommand(
-		newServe(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newVersion(w))
+		newServe(w), newBatch(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newVersion(w))
 	for _, cmd := range root.Commands() {
-		cmd.Args = noArgs
+		if cmd.Args == nil {
+			cmd.Args = noArgs
+		}
 		cmd.DisableFlagsInUseLine = true
 		cmd.Flags().SortFlags = false
 	}

@@ -45,7 +45,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestHelpGoesToStdout(t *testing.T) {
-	for _, name := range []string{"", "serve", "mock", "demo", "check", "schema", "explain", "key", "version"} {
+	for _, name := range []string{"", "serve", "batch", "mock", "demo", "check", "schema", "explain", "key", "version"} {
 		t.Run("headgate "+name, func(t *testing.T) {
 			args := append(strings.Fields(name), "--help")
 			status, stdout, stderr := run(t, "", args...)
@@ -94,6 +94,17 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"serve", "-u", "http://a", "--jobs", "memory"}, "headgate: --jobs \"memory\": jobs are kept on disk or not at all: want the path of a file, such as \"./headgate.db\", an address that begins with redis://, or none; did you mean \"./headgate.db\"?\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--credential", "secret"}, "headgate: --credential: want 'Header: value', such as 'Authorization: Bearer ${env:API_KEY}'\nsee headgate serve --help\n"},
 		{[]string{"serve", "-u", "http://a", "--max-length", "many"}, "headgate: --max-length: want a whole number, found text\nsee headgate serve --help\n"},
+		{[]string{"batch", "-o", "x"}, "headgate: no input: give a file of calls, or - for standard input\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "b"}, "headgate: unexpected argument \"b\"\nsee headgate batch --help\n"},
+		{[]string{"batch", "a"}, "headgate: no output: give --output FILE\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x"}, "headgate: no upstream: give --upstream URL, or --config FILE\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "-c", "b"}, "headgate: --config and --upstream exclude each other: the file says it all\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "--use", "b"}, "headgate: --use names an upstream of a file: give --config too\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "--in-flight", "0"}, "headgate: --in-flight 0: want 1 or more\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "--format", "xml"}, "headgate: --format \"xml\": want jsonl or csv\nsee headgate batch --help\n"},
+		{[]string{"batch", "a.csv", "-o", "x", "-u", "http://a"}, "headgate: CSV needs --request, which says what is sent for a row\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "--request", "@none"}, "headgate: --request: open none: no such file or directory\nsee headgate batch --help\n"},
+		{[]string{"batch", "a", "-o", "x", "-u", "http://a", "-l", "50"}, "headgate: --limit \"50\": want \"50/1m\", \"50/1m fixed\", \"10/1s burst 20\", \"tokens:200000/1m\" or \"concurrent:32\"\nsee headgate batch --help\n"},
 		{[]string{"mock", "-l", "50/1min"}, "headgate: --limit \"50/1min\": window \"1min\" has no known unit (ms, s, m, h, d); did you mean \"50/1m\"?\nsee headgate mock --help\n"},
 		{[]string{"mock", "--errors", "20"}, "headgate: --errors \"20\": want a percentage such as \"20%\", from 0% to 100%; did you mean \"20%\"?\nsee headgate mock --help\n"},
 		{[]string{"mock", "--retry-after", "soon"}, "headgate: unknown form of retry-after \"soon\"; want one of none, seconds, date, ms, ratelimit, draft6, x\nsee headgate mock --help\n"},

@@ -33,15 +33,20 @@ var upstreamFlagNames = []string{
 }
 
 func (u *upstreamFlags) add(f *pflag.FlagSet) {
-	f.StringVarP(&u.url, "upstream", "u", "", "`URL` of the API")
-	f.StringArrayVarP(&u.limits, "limit", "l", nil, "`LIMIT` of the API, such as 50/1m or concurrent:8; may be repeated")
-	f.StringArrayVar(&u.credentials, "credential", nil, "`'HEADER: VALUE'` to send instead of the caller's; a list of processes shows it,\nso write ${env:NAME} or ${file:PATH} for the secret; may be repeated")
-	f.StringVar(&u.dialect, "dialect", "", "`NAME` of how the API says no; see headgate explain --list (default auto)")
+	u.addAPI(f)
 	f.StringVar(&u.maxWait, "max-wait", "", "`DURATION` a call may wait in line (default 2m)")
 	f.StringVar(&u.maxLength, "max-length", "", "`CALLS` that may wait in line (default 10000)")
 	f.StringVar(&u.attempts, "retry-attempts", "", "`ATTEMPTS` of a call in all (default 5)")
 	f.StringVar(&u.openAfter, "breaker-open-after", "", "`WHEN` to leave the API alone, such as \"10 throttled in 1m\" (default off)")
 	f.StringVar(&u.openFor, "breaker-open-for", "", "`DURATION` an open breaker stays open (default 30s)")
+}
+
+// addAPI adds those that say what the upstream is.
+func (u *upstreamFlags) addAPI(f *pflag.FlagSet) {
+	f.StringVarP(&u.url, "upstream", "u", "", "`URL` of the API")
+	f.StringArrayVarP(&u.limits, "limit", "l", nil, "`LIMIT` of the API, such as 50/1m or concurrent:8; may be repeated")
+	f.StringArrayVar(&u.credentials, "credential", nil, "`'HEADER: VALUE'` to send instead of the caller's; a list of processes shows it,\nso write ${env:NAME} or ${file:PATH} for the secret; may be repeated")
+	f.StringVar(&u.dialect, "dialect", "", "`NAME` of how the API says no; see headgate explain --list (default auto)")
 }
 
 // given returns the first of the flags that was used, or "".
