@@ -100,16 +100,22 @@ func newRoot(w World) *cobra.Command {
 		return &usageError{cmd, flagFault(cmd, err)}
 	})
 	root.AddCommand(
-		newServe(w), newBatch(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newVersion(w))
-	for _, cmd := range root.Commands() {
+		newServe(w), newBatch(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newJobs(w), newVersion(w))
+	prepare(root.Commands())
+	root.SetHelpCommand(newHelp(root))
+	return root
+}
+
+// prepare gives commands, and those below them, what all have in common.
+func prepare(commands []*cobra.Command) {
+	for _, cmd := range commands {
 		if cmd.Args == nil {
 			cmd.Args = noArgs
 		}
 		cmd.DisableFlagsInUseLine = true
 		cmd.Flags().SortFlags = false
+		prepare(cmd.Commands())
 	}
-	root.SetHelpCommand(newHelp(root))
-	return root
 }
 
 // newHelp is cobra's help command, but strict about what it is asked for.
@@ -122,7 +128,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return &usageError{root, unknownCommand(root, args)}
+				return &usageError{about, unknownCommand(about, rest)}
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

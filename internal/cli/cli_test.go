@@ -45,7 +45,8 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestHelpGoesToStdout(t *testing.T) {
-	for _, name := range []string{"", "serve", "batch", "mock", "demo", "check", "schema", "explain", "key", "version"} {
+	for _, name := range []string{"", "serve", "batch", "mock", "demo", "check", "schema", "explain", "key", "version",
+		"jobs", "jobs list", "jobs show", "jobs wait", "jobs retry", "jobs cancel", "jobs purge"} {
 		t.Run("headgate "+name, func(t *testing.T) {
 			args := append(strings.Fields(name), "--help")
 			status, stdout, stderr := run(t, "", args...)
@@ -57,8 +58,8 @@ func TestHelpGoesToStdout(t *testing.T) {
 			}
 			file := "help.txt"
 			if name != "" {
-				file = "help-" + name + ".txt"
-				if _, also, _ := run(t, "", "help", name); also != stdout {
+				file = "help-" + strings.ReplaceAll(name, " ", "-") + ".txt"
+				if _, also, _ := run(t, "", append([]string{"help"}, strings.Fields(name)...)...); also != stdout {
 					t.Errorf("help %s prints\n%s\nwant what %s --help prints\n%s", name, also, name, stdout)
 				}
 			}
@@ -119,6 +120,20 @@ func TestWrongUsageIsOneErrorAndAHint(t *testing.T) {
 		{[]string{"explain", "--dialect", "zzzz"}, "headgate: --dialect \"zzzz\": unknown dialect; headgate explain --list names them\nsee headgate explain --help\n"},
 		{[]string{"explain", "--now", "today"}, "headgate: --now \"today\": want a time such as 2006-01-02T15:04:05Z\nsee headgate explain --help\n"},
 		{[]string{"explain", "--url", "items"}, "headgate: --url \"items\": want a URL such as https://api.example.com/v1/items\nsee headgate explain --help\n"},
+		{[]string{"jobs", "lst"}, "headgate: unknown command \"lst\"; did you mean list?\nsee headgate jobs --help\n"},
+		{[]string{"help", "jobs", "lst"}, "headgate: unknown command \"lst\"; did you mean list?\nsee headgate jobs --help\n"},
+		{[]string{"jobs", "list", "--state", "faild"}, "headgate: --state \"faild\": want some of waiting, running, done, failed, cancelled; did you mean failed?\nsee headgate jobs list --help\n"},
+		{[]string{"jobs", "list", "--server", "ftp://a"}, "headgate: --server: want a URL such as http://127.0.0.1:8788, with no user and no query\nsee headgate jobs list --help\n"},
+		{[]string{"jobs", "list", "--limit", "0"}, "headgate: --limit 0: want a number from 1\nsee headgate jobs list --help\n"},
+		{[]string{"jobs", "show"}, "headgate: want the ID of a job; headgate jobs list shows them\nsee headgate jobs show --help\n"},
+		{[]string{"jobs", "show", "7"}, "headgate: \"7\" is not the ID of a job; headgate jobs list shows them\nsee headgate jobs show --help\n"},
+		{[]string{"jobs", "wait", "job_01kaqm5xv3c8w1f2t9d0r6h4ez", "--timeout", "-1s"}, "headgate: --timeout -1s: must not be negative\nsee headgate jobs wait --help\n"},
+		{[]string{"jobs", "retry"}, "headgate: say which jobs: ID…, or --state failed …\nsee headgate jobs retry --help\n"},
+		{[]string{"jobs", "retry", "job_01kaqm5xv3c8w1f2t9d0r6h4ez", "--state", "failed"}, "headgate: jobs are named, or a filter means them: not both\nsee headgate jobs retry --help\n"},
+		{[]string{"jobs", "retry", "--state", "failed"}, "headgate: by a filter: give --yes, there is no terminal to ask at\nsee headgate jobs retry --help\n"},
+		{[]string{"jobs", "purge"}, "headgate: say which jobs: --state done,failed,cancelled …\nsee headgate jobs purge --help\n"},
+		{[]string{"jobs", "purge", "job_01kaqm5xv3c8w1f2t9d0r6h4ez"}, "headgate: unexpected argument \"job_01kaqm5xv3c8w1f2t9d0r6h4ez\"\nsee headgate jobs purge --help\n"},
+		{[]string{"jobs", "purge", "--older", "-1h"}, "headgate: --older -1h0m0s: must not be negative\nsee headgate jobs purge --help\n"},
 		{[]string{"key", "--name", ""}, "headgate: --name \"\": want a name of printable characters\nsee headgate key --help\n"},
 	} {
 		status, stdout, stderr := run(t, "", s.args...)
