@@ -9,6 +9,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/headgate/headgate/internal/job"
+	"github.com/headgate/headgate/internal/job/jobtest"
 )
 
 // BenchmarkProxy is what the gateway itself costs a call, without sockets.
@@ -76,6 +80,25 @@ func BenchmarkHeldCall(b *testing.B) {
 			close(hold)
 		})
 	}
+}
+
+// BenchmarkHeldPoll is the memory of a caller who waits for a job, with its
+// connection: KB/poll, with as many polls as -benchtime says (1000x).
+func BenchmarkHeldPoll(b *testing.B) {
+	jobs := jobtest.NewMemory(time.Now)
+	g, base := start(b, echoDoor(nil), file(), Options{Jobs: jobs})
+	j, _, err := jobs.Put(b.Context(), job.New{Job: job.Job{Queue: "q"}, Request: job.Request{Method: "GET", Path: "/"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := memory()
+	for range b.N {
+		dialRaw(b, base, "GET /jobs/"+j.ID+" HTTP/1.1\r\nHost: x\r\nPrefer: wait=600\r\n\r\n")
+	}
+	for g.watch.Waiting() < b.N {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportMetric(float64(memory()-before)/float64(b.N)/1024, "KB/poll")
 }
 
 // memory returns what the process holds, after a collection.

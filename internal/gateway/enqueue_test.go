@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -131,6 +132,31 @@ func TestCallWithRespondAsyncIsStored(t *testing.T) {
 	}
 	if got.Job.Kind != job.Call || got.Job.Fingerprint != job.Fingerprint("api", want) {
 		t.Errorf("stored job = %+v, want a call with its fingerprint", got.Job)
+	}
+}
+
+func TestStoredPathIsSentByteForByte(t *testing.T) {
+	cfg := file()
+	cfg.Upstreams["default"] = cfg.Upstreams["api"]
+	g := newJobGate(t, cfg, Options{RootMount: true})
+	for _, path := range []string{
+		"/", "/a//b", "//a", "/a/../b/./c", "/a%2Fb", "/a%2fb/%41", "/%E2%82%AC", "/a;b=c,d", "/a?", "/?x=1&y=%20+", "/a?b?c/d", "/~a:@!$&'()*+", "/a%00b", "/a/",
+	} {
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.URL = u
+		r.Header.Set("Prefer", "respond-async")
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		if w.Code != 202 {
+			t.Fatalf("%s = %d %s, want 202", path, w.Code, w.Body)
+		}
+		if got := g.take(t, job.Queue("default", "", "")).Request.Path; got != path {
+			t.Errorf("%s is stored as %s", path, got)
+		}
 	}
 }
 

@@ -59,6 +59,17 @@ func (w *Watch) Hear(n job.Notice) {
 // Stop ends all waits, those to come too. It may be called again.
 func (w *Watch) Stop() { w.stop() }
 
+// Waiting returns how many wait now.
+func (w *Watch) Waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, waiters := range w.mu.waiters {
+		n += len(waiters)
+	}
+	return n
+}
+
 // Wait returns j as it stands when it has ended, and at the latest after atMost
 // or when w stops. The error is the cause of ctx, or job.ErrNotFound if j has
 // been deleted meanwhile. A store that is away is waited for.

@@ -72,8 +72,8 @@ func TestWaitEndsWithTheJob(t *testing.T) {
 			if took := time.Since(began); err != nil || got.State != job.Cancelled || took != s.want {
 				t.Errorf("%s: Wait = %s, %v after %v, want cancelled, nil after %v", s.name, got.State, err, took, s.want)
 			}
-			if len(w.mu.waiters) != 0 {
-				t.Errorf("%d jobs are still waited for", len(w.mu.waiters))
+			if n := w.Waiting(); n != 0 {
+				t.Errorf("%d still wait", n)
 			}
 		})
 	}
