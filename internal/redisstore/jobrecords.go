@@ -191,6 +191,7 @@ func (j *Jobs) scan(ctx context.Context, f job.Filter, at cursor) ([]job.Job, er
 func matches(f *job.Filter, j *job.Job) bool {
 	return (f.Upstream == "" || j.Upstream == f.Upstream) &&
 		(f.Client == nil || j.Client == *f.Client) &&
+		(f.EndedBefore.IsZero() || j.EndedAt != nil && j.EndedAt.Before(f.EndedBefore)) &&
 		(strings.Contains(j.ID, f.Text) || strings.Contains(j.Path, f.Text) || strings.Contains(j.Reason, f.Text))
 }
 

@@ -74,6 +74,7 @@ func match(conn *sqlite.Conn, f job.Filter, n int, counts map[job.State]int64) (
 	if f.Client != nil {
 		q.add(true, ` AND client = ?`, *f.Client)
 	}
+	q.add(!f.EndedBefore.IsZero(), ` AND ended < ?`, f.EndedBefore)
 	q.add(f.Text != "", ` AND (instr(id, ?) OR instr(path, ?) OR instr(reason, ?))`, f.Text, f.Text, f.Text)
 	if q.where != "" && q.kind == job.Call && meant > few {
 		return q.scan(states)
