@@ -197,8 +197,23 @@ func (w *writer) transaction(synced bool, do func() error) (err error) {
 	return err
 }
 
-// settle has the memory of the store follow the file.
+// settle has the memory of the store follow the file, and tells what happened.
 func (w *writer) settle(committed bool) {
+	w.remember(committed)
+	if !committed {
+		return
+	}
+	h := &w.store.hearing
+	h.Lock()
+	defer h.Unlock()
+	for _, n := range w.notices {
+		for hear := range h.hearers {
+			(*hear)(n)
+		}
+	}
+}
+
+func (w *writer) remember(committed bool) {
 	mu := &w.store.mu
 	mu.Lock()
 	defer mu.Unlock()
@@ -210,11 +225,6 @@ func (w *writer) settle(committed bool) {
 	}
 	for state, n := range w.counts {
 		mu.counts[state] += n
-	}
-	for _, n := range w.notices {
-		for hear := range mu.hearers {
-			(*hear)(n)
-		}
 	}
 }
 

@@ -70,10 +70,14 @@ type Store struct {
 
 	mu struct {
 		sync.Mutex
-		held    map[string]*hold     // by ID
-		leases  map[string]time.Time // when they end, by worker
-		fences  int64
-		counts  map[job.State]int64 // of calls, as committed
+		held   map[string]*hold     // by ID
+		leases map[string]time.Time // when they end, by worker
+		fences int64
+		counts map[job.State]int64 // of calls, as committed
+	}
+
+	hearing struct {
+		sync.Mutex
 		hearers map[*func(job.Notice)]bool
 	}
 }
@@ -107,7 +111,7 @@ func Open(path string, o Options) (*Store, error) {
 	s.mu.held = make(map[string]*hold)
 	s.mu.leases = make(map[string]time.Time)
 	s.mu.counts = make(map[job.State]int64)
-	s.mu.hearers = make(map[*func(job.Notice)]bool)
+	s.hearing.hearers = make(map[*func(job.Notice)]bool)
 	if err := s.openFile(); err != nil {
 		_ = s.closeFile()
 		return nil, fmt.Errorf("jobs %s: %w", path, s.explain(err))
@@ -159,15 +163,18 @@ func (s *Store) count() error {
 // now is the moment as it is kept.
 func (s *Store) now() time.Time { return s.clock().UTC().Truncate(time.Millisecond) }
 
-// Run is as in job.Store.
+// Run is as in job.Store. hear is called by who writes, before the caller whose
+// step it tells of is answered: it may ask for what is read, and must not have
+// anything written.
 func (s *Store) Run(ctx context.Context, hear func(job.Notice)) error {
-	s.mu.Lock()
-	s.mu.hearers[&hear] = true
-	s.mu.Unlock()
+	h := &s.hearing
+	h.Lock()
+	h.hearers[&hear] = true
+	h.Unlock()
 	<-ctx.Done()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.mu.hearers, &hear)
+	h.Lock()
+	defer h.Unlock()
+	delete(h.hearers, &hear)
 	return context.Cause(ctx)
 }
 
