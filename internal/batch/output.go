@@ -36,7 +36,11 @@ func openOutput(path string, ours bool, drop func(known) bool, tell func(known))
 		return nil, fmt.Errorf("open the output: %w", err)
 	}
 	o := &output{path: path, file: f}
-	if err := o.read(ours, drop, tell); err != nil {
+	err = syncDir(path) // it may be new
+	if err == nil {
+		err = o.read(ours, drop, tell)
+	}
+	if err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil

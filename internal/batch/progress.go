@@ -71,8 +71,8 @@ func (p *Progress) standing(u headgate.UpstreamStatus) {
 			p.PausedUntil = *c.PausedUntil
 		}
 		for _, l := range c.Limits {
-			if l.InForce <= 0 {
-				continue
+			if l.InForce <= 0 || l.Limit == "learned" {
+				continue // what is found by trying is nobody's quota
 			}
 			if used := min(float64(l.Used)/float64(l.InForce), 1); p.Limit == "" || used > p.Quota {
 				p.Quota, p.Limit = used, l.Limit

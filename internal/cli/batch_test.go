@@ -53,7 +53,7 @@ func TestBatchRunsAFile(t *testing.T) {
 		t.Errorf("output %v\n%s\nwant 3 lines", err, text)
 	}
 	// Nothing to do, and only what must be told.
-	status, stdout, stderr = run(t, "", append(args, "-q")...)
+	status, _, stderr = run(t, "", append(args, "-q")...)
 	if want := "batch: " + in + ": line 3: "; status != exitPartly || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("second run = %d, stderr\n%s\nwant 3 and one line: %s", status, stderr, want)
 	}

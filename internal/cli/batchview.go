@@ -49,8 +49,7 @@ func newBatchView(w io.Writer, o batch.Options, quiet bool) *batchView {
 		v.bar = progressbar.NewOptions64(-1,
 			progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(batchBar),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetTheme(progressbar.ThemeUnicode))
+			progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionClearOnFinish())
 	}
 	return v
 }
