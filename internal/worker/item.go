@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/headgate/headgate/internal/job"
@@ -60,13 +62,9 @@ func (x *item) Request() (*http.Request, error) {
 	if callback && x.worker.options.Callbacks == nil {
 		return nil, errNoCallbacks
 	}
-	header := r.Header
-	if header == nil {
-		header = make(http.Header)
-	}
-	header["Headgate-Max-Wait"] = []string{maxWait}
+	header := header(j, r.Header)
 	if j.Location != "" {
-		for _, field := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Length", "Idempotency-Key"} {
+		for _, field := range ofBody {
 			delete(header, field)
 		}
 		return request(http.MethodGet, j.Location, header, nil, url.ParseRequestURI)
@@ -78,6 +76,23 @@ func (x *item) Request() (*http.Request, error) {
 		return nil, err
 	}
 	return request(r.Method, r.Path, header, r.Body, url.Parse)
+}
+
+// ofBody are fields that a request without its body does not have.
+var ofBody = [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Length", "Idempotency-Key"}
+
+// header returns the fields to be sent, for the door and for the upstream. What
+// a client wrote of its patience or its urgency was about a call that it waits
+// for.
+func header(j *job.Job, stored http.Header) http.Header {
+	h := make(http.Header, len(stored)+1)
+	maps.Copy(h, stored)
+	h["Headgate-Max-Wait"] = []string{maxWait}
+	delete(h, "X-Stainless-Timeout")
+	if _, has := h["Priority"]; has {
+		h["Priority"] = []string{"u=" + strconv.Itoa(j.Priority)}
+	}
+	return h
 }
 
 func request(method, target string, h http.Header, body []byte, parse func(string) (*url.URL, error)) (*http.Request, error) {

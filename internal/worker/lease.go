@@ -132,13 +132,15 @@ func (l *leases) round(ctx context.Context) {
 		return // and come again for the next one
 	}
 	began := time.Since(l.epoch)
+	ctx, cancel := context.WithTimeout(ctx, job.LeaseFor) // what hangs for longer has failed
+	defer cancel()
 	err := l.store.Keep(ctx, x.name)
 	if err == nil {
 		if first := x.until.Swap(int64(began+job.LeaseFor)) == 0; first {
 			close(granted)
 		}
 	}
-	l.tell(ctx, err)
+	l.tell(err)
 	for _, x := range retired {
 		if x.uses.Load() > 0 {
 			began := time.Since(l.epoch)
@@ -165,9 +167,9 @@ func (l *leases) forget(x *lease) {
 }
 
 // tell says when the store goes and comes.
-func (l *leases) tell(ctx context.Context, err error) {
+func (l *leases) tell(err error) {
 	away := err != nil
-	if away == l.away || ctx.Err() != nil {
+	if away == l.away || errors.Is(err, context.Canceled) {
 		return
 	}
 	l.away = away

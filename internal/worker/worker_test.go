@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,6 +323,38 @@ func TestAnswerElsewhereIsPolled(t *testing.T) {
 		}
 		if calls := u.calls(); calls["/base/api/0"] != 1 || calls["/base/result?id=7"] < 7 || calls["/base/result?id=7"] > 12 {
 			t.Errorf("the upstream saw %v, want the request once and about nine polls", calls)
+		}
+	})
+}
+
+func TestRequestIsSentAsItWasStored(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		stored := http.Header{"Content-Type": {"application/json"}, "Priority": {"u=0"}, "X-Stainless-Timeout": {"1"}, "X": {"y"}}
+		u := &upstream{answer: func(r *http.Request) *http.Response {
+			want := http.Header{"X": {"y"}, "Priority": {"u=6"}}
+			if r.Method == "PUT" {
+				want.Set("Content-Type", "application/json")
+			}
+			if !maps.EqualFunc(r.Header, want, slices.Equal) {
+				t.Errorf("%s sent with %v, want %v", r.Method, r.Header, want)
+			}
+			if r.Method == "PUT" {
+				return reply(303, "Location", "/base/result")
+			}
+			return reply(200)
+		}}
+		store := newStore()
+		start(t, store, openGate(t, u, map[string]config.Upstream{"api": {}}), Options{})
+		put(t, store, "api", 1, func(n *job.New) {
+			n.Job.Priority = 6
+			n.Request = job.Request{Method: "PUT", Path: "//a%2Fb?c=%20d", Header: stored, Body: []byte("{}")}
+		})
+		time.Sleep(5 * time.Second)
+		if calls := sorted(u.calls()); !slices.Equal(calls, []string{"/base//a%2Fb?c=%20d", "/base/result"}) {
+			t.Errorf("the upstream saw %q, want the path as it was stored, and then the result's", calls)
+		}
+		if len(stored) != 4 {
+			t.Errorf("what the store handed out was changed to %v", stored)
 		}
 	})
 }
