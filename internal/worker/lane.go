@@ -158,11 +158,11 @@ func (l *lane) wait(ctx context.Context) bool {
 func (l *lane) take(ctx context.Context) (int, error) {
 	w := l.worker
 	switch held := time.Since(l.tookAt); {
-	case l.drained || l.tookAt.IsZero():
-	case held < batchShort:
-		l.size = min(2*l.size, batchMost)
+	case l.tookAt.IsZero():
 	case held > batchLong:
 		l.size = max(l.size/2, 1)
+	case held < batchShort && !l.drained:
+		l.size = min(2*l.size, batchMost)
 	}
 	n := w.held.room(l.size)
 	if n == 0 {

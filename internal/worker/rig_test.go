@@ -185,6 +185,8 @@ type faulty struct {
 	away atomic.Bool // for all that workers ask
 	take atomic.Bool // a Take is done, and its answer lost
 
+	refuse func(job.End) error // nil: no end is refused
+
 	mu    sync.Mutex
 	takes int
 	ends  []job.End // that were stored
@@ -228,6 +230,11 @@ func (f *faulty) Start(ctx context.Context, r job.Ref) error {
 func (f *faulty) End(ctx context.Context, e job.End) error {
 	if err := f.check(); err != nil {
 		return err
+	}
+	if f.refuse != nil {
+		if err := f.refuse(e); err != nil {
+			return err
+		}
 	}
 	err := f.Memory.End(ctx, e)
 	if err == nil {

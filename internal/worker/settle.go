@@ -105,7 +105,7 @@ func (s *settling) unsent() bool {
 		}
 		s.again(delay, r.Err.Error())
 		s.rest = min(delay, restMost)
-	case r.Err != nil && r.Outcome == "", errors.Is(r.Err, pump.ErrBodyTooLong):
+	case r.Err != nil && r.Outcome == "": // it cannot be sent
 		s.failed(r.Err.Error())
 	default:
 		return false
@@ -129,6 +129,8 @@ func (s *settling) call() {
 	attempts := s.worker.options.Attempts(s.job.Upstream)
 	old := s.now.Sub(s.job.CreatedAt) >= giveUpAfter
 	switch {
+	case errors.Is(r.Err, pump.ErrBodyTooLong):
+		s.failed(r.Err.Error())
 	case r.Err == nil && r.Outcome == headgate.OutcomeOK:
 		location, ok := s.location()
 		switch {

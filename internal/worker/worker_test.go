@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -181,6 +182,35 @@ func TestResultsOutliveAStoreThatIsAway(t *testing.T) {
 			t.Errorf("told of %v, want that the store went and came back", changes)
 		}
 	})
+}
+
+// An answer that the store can never take must not hold the job for ever; one for
+// which there is no room now may come in later.
+func TestAnswerThatCannotBeStoredFailsTheJob(t *testing.T) {
+	for _, test := range []struct {
+		err    error
+		state  job.State
+		reason string
+	}{
+		{errors.New("row too big"), job.Failed, "what became of it could not be stored: row too big"},
+		{job.ErrFull, job.Running, ""},
+	} {
+		bubble(t, func(t *testing.T) {
+			store := &faulty{Memory: newStore(), refuse: func(e job.End) error {
+				if e.Response != nil {
+					return test.err
+				}
+				return nil
+			}}
+			u := &upstream{latency: time.Second}
+			start(t, store, openGate(t, u, map[string]config.Upstream{"api": {}}), Options{})
+			id := put(t, store, "api", 1)[0]
+			time.Sleep(30 * time.Second)
+			if got := get(t, store, id); got.State != test.state || got.Reason != test.reason || u.total() != 1 {
+				t.Errorf("%v: got %+v after %d calls, want it %s (%q) after one", test.err, got, u.total(), test.state, test.reason)
+			}
+		})
+	}
 }
 
 // What the worker holds by a lease that has lapsed may be another's by now.
