@@ -70,14 +70,20 @@ func (l *lane) run() {
 		return
 	}
 	l.put(append([]*item{first}, l.unsent()...))
-	// What is not in the pump yet goes back at once, though Run waits for calls
-	// that are on their way.
-	defer context.AfterFunc(w.taking, func() { l.giveBack(0) })()
+	// When taking ends, what is not in the pump yet goes back at once, though
+	// the pump waits for calls that are on their way.
+	gaveBack := make(chan struct{})
+	stop := context.AfterFunc(w.taking, func() {
+		defer close(gaveBack)
+		l.giveBack(0)
+	})
 	pump.New(l.way(first.taken.Job), pump.Options{Caller: headgate.Caller{
 		Name:   first.taken.Job.Client,
 		Weight: w.options.Weight(first.taken.Job.Client),
 	}}).Run(w.taking, w.working, l)
-	l.giveBack(0)
+	if !stop() {
+		<-gaveBack
+	}
 }
 
 // way returns the way on which the lane's jobs are sent; all are of one kind.
