@@ -51,18 +51,13 @@ func (h *held) remove(x *item) {
 func (h *held) cancel(id string) {
 	h.mu.Lock()
 	x := h.byID[id]
-	var cutOff context.CancelCauseFunc
-	if x != nil {
-		x.gone = errCancelled
-		cutOff = x.cutOff
-	}
 	h.mu.Unlock()
-	if cutOff != nil {
-		cutOff(errCancelled)
+	if x != nil {
+		h.lose(x, errCancelled)
 	}
 }
 
-// lose notes that a job is another's, and ends its call.
+// lose notes why a job is not the worker's any more, and ends its call.
 func (h *held) lose(x *item, why error) {
 	h.mu.Lock()
 	x.gone = why
