@@ -108,7 +108,7 @@ type running struct {
 	stopped chan error
 }
 
-// start has a worker run until the test ends.
+// start has a worker run until the test ends. It is called in a bubble.
 func start(t *testing.T, store job.Store, door Door, o Options) *running {
 	t.Helper()
 	o.Store, o.Door = store, door
@@ -135,6 +135,7 @@ func start(t *testing.T, store job.Store, door Door, o Options) *running {
 		deaf()
 		wg.Wait()
 	})
+	synctest.Wait() // from here on it hears of what is put
 	return r
 }
 

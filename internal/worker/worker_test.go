@@ -18,7 +18,6 @@ func TestJobEndsWithItsAnswer(t *testing.T) {
 		u := &upstream{latency: 20 * time.Millisecond}
 		store := newStore()
 		start(t, store, openGate(t, u, map[string]config.Upstream{"api": {}}), Options{Retention: time.Hour})
-		synctest.Wait()
 		began := time.Now()
 		id := put(t, store, "api", 1)[0]
 		time.Sleep(5 * time.Millisecond)
