@@ -122,6 +122,7 @@ type pausable interface {
 	Strikes() int
 	Throttled(now time.Time, id ledger.ID, d time.Duration) time.Time
 	Eased() bool
+	Backoff(now time.Time) time.Duration
 	Pause(until time.Time)
 }
 
@@ -132,8 +133,11 @@ type pausable interface {
 func pauseFor(now time.Time, p pausable, g grant, v verdict) time.Time {
 	before, strikes := p.PausedUntil(now), p.Strikes()
 	p.Throttled(now, g.id, 0)
-	if p.Strikes() > strikes && !p.Eased() || v.told {
+	switch {
+	case v.told:
 		p.Pause(now.Add(v.pause(strikes + 1)))
+	case p.Strikes() > strikes && !p.Eased():
+		p.Pause(now.Add(min(v.pause(strikes+1), p.Backoff(now))))
 	}
 	if until := p.PausedUntil(now); until.After(before) {
 		return until

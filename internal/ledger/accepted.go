@@ -8,19 +8,24 @@ type accepted struct {
 	span  time.Duration    // that is looked back at
 	slots [slots + 1]int64 // of the last span, and the slot that has begun, by when they came
 	slot  int64            // the latest
+	guess bool             // nobody knows the window: a time before the first answer is none of it
+	since time.Time        // of the first answer
 
-	now    stretch // since the last refusal
-	before stretch // the span before the last refusal after which any were accepted
+	steady time.Time // of the first since the last refusal; zero: there was none
+	before stretch   // the span before the last refusal
 }
 
 const (
 	slots = 8 // in a span
 	few   = 4 // answers tell nothing of a rate
+
+	shutFor  = 4 // parts of a span without any: it is shorter than the window
+	mostSpan = time.Minute
 )
 
 // stretch is how many were accepted in a time that has not ended.
 type stretch struct {
-	from time.Time // of the first; zero: there was none
+	from time.Time
 	n    float64
 }
 
@@ -32,31 +37,34 @@ func (s stretch) rate(now time.Time) float64 { return s.n / now.Sub(s.from).Seco
 // whether what was lowered is accepted.
 func (a *accepted) add(now time.Time, w int64, steady bool) {
 	a.roll(now)
+	if a.since.IsZero() {
+		a.since = now
+	}
+	if a.steady.IsZero() && steady {
+		a.steady = now
+	}
 	a.slots[a.slot%int64(len(a.slots))] += w
-	if !steady {
-		return
-	}
-	s := &a.now
-	if s.from.IsZero() {
-		s.from = now
-	}
-	s.n += float64(w)
 }
 
-// restart begins a stretch with the next answer.
-func (a *accepted) restart() { a.now = stretch{} }
-
-// refused is told of a refusal, and returns how many were accepted a second: in
-// the last span. If that was shortly before, and hardly any were accepted since,
-// it goes on: then it is in all the time since a span before it, so that what
-// was accepted early in a long window does not pass for a rate. ok is false if
-// they were few.
-func (a *accepted) refused(now time.Time, goesOn bool) (perSecond float64, ok bool) {
-	if goesOn && a.now.n < few && a.before.n >= few {
-		return stretch{a.before.from, a.before.n + a.now.n}.rate(now), true
-	}
-	a.before, a.now = a.lately(now), stretch{}
+// refused is told of a refusal, and returns how many were accepted a second in
+// the span before it. ok is false if they were few.
+func (a *accepted) refused(now time.Time) (perSecond float64, ok bool) {
+	a.before = a.lately(now)
 	return a.before.rate(now), a.before.n >= few
+}
+
+// reopened is told that answers come again that are no refusals, after refusals
+// alone from shut to last. If that was long, the span was shorter than the
+// upstream's window: it is looked back further from then on. What was accepted
+// in all that time is between least and most a second.
+func (a *accepted) reopened(now, shut, last time.Time) (least, most float64, long bool) {
+	if last.Sub(shut) < a.span/shutFor || a.before.n < few {
+		return 0, 0, false
+	}
+	least, most = a.before.rate(now), a.before.rate(last)
+	span := min(max(last.Sub(a.before.from), a.span), mostSpan)
+	*a = accepted{guess: a.guess, span: span, since: now}
+	return least, most, true
 }
 
 // lately returns what was accepted in the last span, and up to a slot before.
@@ -66,8 +74,12 @@ func (a *accepted) lately(now time.Time) stretch {
 	for _, n := range a.slots {
 		sum += n
 	}
-	begun := now.UnixNano() % int64(a.span/slots)
-	return stretch{from: now.Add(-a.span - time.Duration(begun)), n: float64(sum)}
+	slot := a.span / slots
+	from := now.Add(-a.span - time.Duration(now.UnixNano()%int64(slot)))
+	if a.guess && a.since.After(from) && now.Sub(a.since) > slot {
+		from = a.since
+	}
+	return stretch{from: from, n: float64(sum)}
 }
 
 // roll empties the slots that have begun since.

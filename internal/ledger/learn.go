@@ -8,12 +8,12 @@ import (
 // learner finds out how much of a limit there really is: one that nobody told
 // us, or one that somebody else uses too. It follows what the upstream accepts:
 //
-//	n   ╭╮                     a refusal: what was accepted, less 2 to 7 %
+//	n   ╭╮                     a refusal: what was accepted, less 1 to 6 %
 //	   ╱ │      ╭──────╮  ╭──  back up to where it was refused, slow near it,
 //	  ╱  │   ╭──╯      │╭─╯    then beyond, slow at first (cubic)
 //	 ╱   ╰───╯         ╰╯
-//	slow start                 doubles every second, or with each round trip,
-//	                           until the first refusal
+//	slow start                 doubles every half second, or with each round
+//	                           trip, until the first refusal
 //
 // The idea is that of CUBIC (RFC 9438): most of the time is spent near the
 // limit, and little at finding out whether it has moved. Refused twice at the
@@ -32,24 +32,27 @@ type learner struct {
 	slow    bool          // in slow start
 	grown   time.Time     // when it last grew
 	struck  time.Time     // when it was last refused; zero: never
+	cut     time.Time     // when it was last lowered
+	shut    time.Time     // since when all was refused; zero: it is not
 	settled int           // refusals in a row at the peak of the one before
 	strikes int64         // times that n was lowered
 	answers accepted
 }
 
 const (
-	startRate = 100.0 // per second, of a limit that nobody told us
-	giveWay   = 0.98  // of what was accepted
-	giveMore  = 0.94  // of it, where more than that is on its way already
-	giveBlind = 0.7   // of what was in force, where too little was accepted to tell
-	within    = 0.1   // of a peak: about the same
-	beyond    = 0.2   // of a peak are added when it has been passed for as long as it took
+	startRate = 50.0 // per second, of a limit that nobody told us
+	giveWay   = 0.99 // of what was accepted
+	giveMore  = 0.94 // of it, where more than that is on its way already
+	giveBlind = 0.7  // of what was in force, where too little was accepted to tell
+	within    = 0.1  // of a peak: about the same
+	near      = 0.25 // of a peak: the same, with some noise
+	beyond    = 0.2  // of a peak are added when it has been passed for as long as it took
 
-	maxSpan   = 10 * time.Second
-	goesOnFor = time.Minute     // without refusals: the usual cap of a backoff
-	minBack   = 4 * time.Second // or four windows,
-	maxBack   = 5 * time.Minute // and no more
-	slowerFor = 3               // refusals at about the same peak, each of which doubles it
+	maxSpan     = 10 * time.Second
+	minBack     = 2 * time.Second // or two windows; twice that of a limit that nobody told us,
+	maxBack     = 5 * time.Minute // and no more
+	slower      = 2               // refusals at about the same peak, each of which doubles it,
+	slowerGuess = 3               // and of a limit that nobody told us
 )
 
 // mostLearned is as far as a limit grows that nobody told us.
@@ -60,7 +63,10 @@ func newLearner(known int64, window time.Duration, unknown bool) learner {
 	if unknown {
 		l.n, l.slow = startRate*window.Seconds(), true
 	}
-	l.answers.span = l.span()
+	l.answers.span, l.answers.guess = time.Second, unknown
+	if !unknown && window > 0 {
+		l.answers.span = min(window, maxSpan)
+	}
 	return l
 }
 
@@ -84,51 +90,72 @@ func (l *learner) know(n int64) {
 func (l *learner) accept(now time.Time, w int64, steady bool) { l.answers.add(now, w, steady) }
 
 // span is what is looked back at: a window, of long ones a part, and of a limit
-// that nobody told us a second.
-func (l *learner) span() time.Duration {
-	if l.unknown || l.window <= 0 {
-		return time.Second
-	}
-	return min(l.window, maxSpan)
-}
+// that nobody told us a second, until its window turns out to be longer.
+func (l *learner) span() time.Duration { return l.answers.span }
 
 // strike takes in a refusal although there was room. It is false if something
-// else is to be blamed first: the arrival spread, the first time.
-func (l *learner) strike(now time.Time) bool {
-	since, first := now.Sub(l.struck), l.struck.IsZero()
-	if !first && since < l.span() && !l.slow {
-		l.answers.restart()
-		return true // what was lowered has not shown yet
+// else may be to blame, and is for the first time.
+func (l *learner) strike(now time.Time, doubtful bool) bool {
+	again := !l.struck.IsZero() && now.Sub(l.struck) <= l.base()
+	l.struck, l.answers.steady = now, time.Time{}
+	shut := !l.shut.IsZero()
+	if !shut {
+		l.shut = now
 	}
-	l.struck = now
-	if !l.unknown && !l.lowered() && (first || since > l.base()) {
+	if doubtful && !again && !l.unknown && !l.lowered() {
 		return false
 	}
-	was, early := l.peak, l.climbed < l.back
-	l.peak = l.estimate(now, !first && since < goesOnFor)
+	if !l.slow && (now.Sub(l.cut) < l.span() || l.unknown && shut) {
+		return true // what was lowered has not shown yet
+	}
+	was, found := l.peak, l.estimate(now)
+	off := math.Abs(found - was)
 	l.settled++
-	if l.slow || math.Abs(l.peak-was) > within*was {
+	if l.slow || off > within*was {
 		l.settled = 0
 	}
-	l.back = l.base()
-	give := giveWay
+	l.peak = found
+	if !l.slow && off < near*was {
+		l.peak = (found + was) / 2
+	}
+	give, most := giveWay, slower
 	if l.unknown {
-		l.back <<= min(l.settled, slowerFor)
-		if l.slow || early {
+		most = slowerGuess
+		if l.slow || l.climbed < l.back {
 			give = giveMore
 		}
 	}
+	l.back = l.base() << min(l.settled, most)
 	one := l.window.Seconds() / l.span().Seconds()
-	l.low = max(l.peak*give-one/2, l.peak/2, 1)
-	l.n, l.slow, l.climbed, l.grown = l.low, false, 0, now
+	l.low = max(min(found, l.peak)*give-one/2, found/2, 1)
+	l.n, l.slow, l.climbed, l.grown, l.cut = l.low, false, 0, now, now
 	l.strikes++
 	return true
 }
 
+// reopen takes in that something is accepted again that was sent since the last
+// refusal. It reports whether the number in force has changed: after a long
+// time of nothing but refusals, what was accepted before was no rate.
+func (l *learner) reopen(now time.Time) (changed bool) {
+	shut := l.shut
+	l.shut = time.Time{}
+	if !l.unknown || shut.IsZero() {
+		return false
+	}
+	least, most, long := l.answers.reopened(now, shut, l.struck)
+	if !long {
+		return false
+	}
+	l.peak = max(min(l.whole(most), l.n), 1)
+	l.low = max(min(l.whole(least), l.peak*giveMore), 1)
+	l.n = l.low
+	l.slow, l.settled, l.back, l.climbed, l.grown, l.cut = false, 0, l.base(), 0, now, now
+	return true
+}
+
 // estimate returns what the upstream accepts in a window, as a refusal shows it.
-// goesOn says that there was one shortly before.
-func (l *learner) estimate(now time.Time, goesOn bool) float64 {
-	rate, ok := l.answers.refused(now, goesOn)
+func (l *learner) estimate(now time.Time) float64 {
+	rate, ok := l.answers.refused(now)
 	if !ok {
 		return max(l.n*giveBlind, 1)
 	}
@@ -162,9 +189,9 @@ func (l *learner) adopt(now time.Time, n float64, strikes int64) bool {
 // base is how long it takes from low to peak at first.
 func (l *learner) base() time.Duration {
 	if l.unknown {
-		return minBack
+		return 2 * minBack
 	}
-	return min(max(4*min(l.window, maxBack), minBack), maxBack)
+	return min(max(2*min(l.window, maxBack), minBack), maxBack)
 }
 
 // grow lets time pass. A limit that nobody told us grows only while calls wait
@@ -177,18 +204,18 @@ func (l *learner) grow(now, pressed time.Time) (changed bool) {
 		return false
 	}
 	if l.unknown {
-		if pressed.IsZero() || l.answers.now.from.IsZero() {
+		if pressed.IsZero() || l.answers.steady.IsZero() {
 			return false
 		}
-		from = later(later(from, pressed), l.answers.now.from)
+		from = later(later(from, pressed), l.answers.steady)
 	}
 	passed := now.Sub(from)
 	if passed <= 0 {
 		return false
 	}
-	before := l.inForce()
+	before := l.n
 	if l.slow {
-		l.n = max(l.n, min(l.n*math.Exp2(min(passed.Seconds(), 1)), 2*l.whole(l.answers.lately(now).rate(now))))
+		l.n = max(l.n, min(l.n*math.Exp2(min(2*passed.Seconds(), 1)), 2*l.whole(l.answers.lately(now).rate(now))))
 	} else {
 		l.climbed += passed
 		x := float64(l.climbed)/float64(l.back) - 1
@@ -199,7 +226,7 @@ func (l *learner) grow(now, pressed time.Time) (changed bool) {
 	} else {
 		l.n = min(l.n, l.known)
 	}
-	return l.inForce() != before
+	return l.n != before
 }
 
 // steep returns how steep the way is: x runs from -1 at low over 0 at the peak.

@@ -23,6 +23,7 @@ func (s learnStep) run(t *testing.T, l *learner, now, pressed time.Time) {
 	case "accept":
 		for i := range int(s.after.Seconds() * float64(s.rate)) {
 			at := now.Add(time.Duration(i) * time.Second / time.Duration(s.rate))
+			l.reopen(at)
 			l.accept(at, 1, true)
 			l.grow(at, pressed)
 		}
@@ -30,7 +31,7 @@ func (s learnStep) run(t *testing.T, l *learner, now, pressed time.Time) {
 	case "idle":
 		l.grow(now.Add(s.after), time.Time{})
 	case "refuse":
-		if lowered := l.strike(now.Add(s.after)); lowered == s.passed {
+		if lowered := l.strike(now.Add(s.after), true); lowered == s.passed {
 			t.Errorf("lowered %v, want %v", lowered, !s.passed)
 		}
 	}
@@ -45,27 +46,28 @@ func TestLearner(t *testing.T) {
 		l     learner
 		steps []learnStep
 	}{
-		"a limit that nobody told doubles every second while calls wait": {newLearner(1000, 10*second, true), []learnStep{
-			{second, "accept", 400, 1837, false}, // the first answers tell little
-			{second, "accept", 800, 3674, false},
-			{second, "idle", 0, 3674, false},
-			{time.Hour, "idle", 0, 3674, false},
+		"a limit that nobody told doubles every half second while calls wait": {newLearner(1000, 10*second, true), []learnStep{
+			{second / 2, "accept", 400, 917, false}, // the first answers tell little
+			{second / 2, "accept", 400, 1834, false},
+			{second, "idle", 0, 1834, false},
+			{time.Hour, "idle", 0, 1834, false},
 		}},
 		"it grows no faster than twice what is accepted": {newLearner(1000, 10*second, true), []learnStep{
 			{5 * second, "accept", 60, 1220, false},
 			{5 * second, "accept", 60, 1220, false},
 		}},
 		"it does not grow before anything is accepted": {newLearner(1000, 10*second, true), []learnStep{
-			{10 * second, "accept", 0, 1000, false},
+			{10 * second, "accept", 0, 500, false},
 		}},
 		"refused, it falls below what was accepted, and comes back": {newLearner(1000, 10*second, true), []learnStep{
 			{second, "accept", 300, 1778, false},
-			{second, "accept", 150, 3366, false},
+			{second, "accept", 150, 4189, false},
 			{0, "refuse", 0, 1405, false},
 			{minBack / 2, "accept", 150, 1488, false},
 			{minBack / 2, "accept", 150, 1500, false},
-			{minBack / 2, "accept", 150, 1549, false},
-			{minBack / 2, "accept", 150, 1895, false},
+			{minBack / 2, "accept", 150, 1500, false},
+			{minBack / 2, "accept", 150, 1500, false},
+			{minBack, "accept", 150, 1549, false},
 		}},
 		"refused again at once, it waits for what was lowered to show": {newLearner(1000, 10*second, true), []learnStep{
 			{2 * second, "accept", 100, 1999, false},
@@ -73,8 +75,8 @@ func TestLearner(t *testing.T) {
 			{900 * ms, "refuse", 0, 927, false},
 		}},
 		"refused after few answers, it falls by a third": {newLearner(1000, 10*second, true), []learnStep{
-			{second, "accept", 3, 1000, false},
-			{0, "refuse", 0, 653, false},
+			{second, "accept", 3, 500, false},
+			{0, "refuse", 0, 324, false},
 		}},
 		"a configured limit is not lowered by the first refusal": {newLearner(100, second, false), []learnStep{
 			{2 * second, "accept", 100, 100, false},
@@ -114,17 +116,17 @@ func TestLearner(t *testing.T) {
 func TestLearnerComesBackSlowerToAPeakThatIsConfirmed(t *testing.T) {
 	l := newLearner(1000, 10*time.Second, true)
 	now := t0
-	for i, want := range []time.Duration{minBack, 2 * minBack, 4 * minBack, 8 * minBack, 8 * minBack} {
+	for i, want := range []time.Duration{2 * minBack, 4 * minBack, 8 * minBack, 16 * minBack, 16 * minBack} {
 		(learnStep{after: 50 * time.Second, do: "accept", rate: 100}).drive(&l, now)
 		now = now.Add(50 * time.Second)
 		l.n = 1000
-		if l.strike(now); l.back != want {
+		if l.strike(now, true); l.back != want {
 			t.Errorf("refusal %d: %v back to the peak, want %v", i, l.back, want)
 		}
 	}
 	(learnStep{after: 50 * time.Second, do: "accept", rate: 50}).drive(&l, now)
-	if l.strike(now.Add(50 * time.Second)); l.back != minBack {
-		t.Errorf("refused at half of it: %v back to the peak, want %v", l.back, minBack)
+	if l.strike(now.Add(50*time.Second), true); l.back != 2*minBack {
+		t.Errorf("refused at half of it: %v back to the peak, want %v", l.back, 2*minBack)
 	}
 }
 
@@ -132,6 +134,7 @@ func TestLearnerComesBackSlowerToAPeakThatIsConfirmed(t *testing.T) {
 func (s learnStep) drive(l *learner, now time.Time) {
 	for i := range int(s.after.Seconds() * float64(s.rate)) {
 		at := now.Add(time.Duration(i) * time.Second / time.Duration(s.rate))
+		l.reopen(at)
 		l.accept(at, 1, true)
 		l.grow(at, t0)
 	}
@@ -141,13 +144,14 @@ func TestShareOfAnInstanceIsScaledToTheWhole(t *testing.T) {
 	l := newLearner(1000, 10*time.Second, true)
 	(learnStep{after: 5 * time.Second, do: "accept", rate: 25}).drive(&l, t0)
 	l.n, l.share = 2000, 0.25
-	if l.strike(t0.Add(5 * time.Second)); math.Abs(l.peak-1000) > 20 {
+	if l.strike(t0.Add(5*time.Second), true); math.Abs(l.peak-1000) > 20 {
 		t.Errorf("25 a second accepted of a quarter: a peak of %.0f in 10 s, want 1000", l.peak)
 	}
 }
 
 func TestLearnerAdoptsWhatOthersHaveLearned(t *testing.T) {
 	l := newLearner(1000, 10*time.Second, true)
+	l.n = 1000
 	for _, step := range []struct {
 		n, strikes int64
 		news       bool
@@ -192,7 +196,7 @@ func TestLearnerHistories(t *testing.T) {
 			switch rnd.IntN(8) {
 			case 0:
 				l.share = 0.1 + 0.9*rnd.Float64()
-				l.strike(now)
+				l.strike(now, true)
 			case 1:
 				now = now.Add(time.Duration(rnd.Int64N(int64(window))))
 			case 2:
@@ -202,6 +206,9 @@ func TestLearnerHistories(t *testing.T) {
 					l.know(1 + rnd.Int64N(5000))
 				}
 			default:
+				if rnd.IntN(2) == 0 {
+					l.reopen(now)
+				}
 				l.accept(now, 1+rnd.Int64N(5), rnd.IntN(4) > 0)
 				l.grow(now, t0)
 			}
@@ -219,32 +226,38 @@ func TestLearnerHistories(t *testing.T) {
 	}
 }
 
-func TestRefusalsThatGoOnAreAveragedOver(t *testing.T) {
+func TestLongRefusalsTellThatAWindowIsLong(t *testing.T) {
+	const second = time.Second
 	for _, test := range []struct {
-		after  time.Duration // between two refusals
-		since  int           // accepted in between
-		n      float64       // in force afterwards, of 1000 in 10 s
-		reason string
+		last, now time.Duration // after the first refusal: the last one, and the first answer that is none
+		n         float64       // in force afterwards, of 1000 in 10 s
+		peak      float64
+		span      time.Duration
 	}{
-		{9 * time.Second, 0, 90, "100 in 1 s, then none in 9: a long window"},
-		{9 * time.Second, 3, 91, "hardly any"},
-		{9 * time.Second, 200, 935, "it was over: what was accepted in the last second"},
-		{2 * time.Minute, 0, 653, "another one: too few to tell"},
-		{24 * time.Hour, 3, 653, "another one, a day later"},
+		{2 * second, 4 * second, 200, 333, 3 * second},
+		{9 * second, 9 * second, 94, 100, 10 * second},
+		{200 * ms, second, 931, 990, second}, // not long
+		{10 * time.Minute, 11 * time.Minute, 1.5, 1.7, mostSpan},
 	} {
-		l := newLearner(1000, 10*time.Second, true)
+		l := newLearner(1000, 10*second, true)
+		l.n = 1000
 		for i := range 100 {
 			l.accept(t0.Add(time.Duration(i)*10*ms), 1, true)
 		}
-		now := t0.Add(time.Second)
-		l.strike(now)
-		now = now.Add(test.after)
-		for i := range test.since {
-			l.accept(now.Add(-time.Duration(test.since-i)*10*ms), 1, true)
+		shut := t0.Add(second)
+		l.strike(shut, true)
+		l.strike(shut.Add(test.last), true)
+		now := shut.Add(test.now)
+		if test.last > second {
+			l.n = 1000 // whatever refusals in between made of it
 		}
-		l.n = 1000
-		if l.strike(now); math.Abs(l.n-test.n) > 0.03*test.n {
-			t.Errorf("%d accepted in %v: %.0f in force, want %.0f: %s", test.since, test.after, l.n, test.n, test.reason)
+		changed := l.reopen(now)
+		if changed != (test.span > second) || math.Abs(l.n-test.n) > 0.1*test.n || math.Abs(l.peak-test.peak) > 0.1*test.peak || l.span() != test.span {
+			t.Errorf("refused for %v, accepted after %v: changed %v, %.1f in force below %.1f, looking back %v, want %.1f below %.1f, %v",
+				test.last, test.now, changed, l.n, l.peak, l.span(), test.n, test.peak, test.span)
+		}
+		if l.reopen(now) {
+			t.Error("opened twice")
 		}
 	}
 }

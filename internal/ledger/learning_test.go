@@ -86,15 +86,71 @@ func TestEveryKindOfLimitShrinksItsSpreadUnderPressure(t *testing.T) {
 }
 
 func TestThrottledWidensOnlyTheLimitsThatTheAttemptTook(t *testing.T) {
-	l := New([]Rule{ruleOf(t, PerPath, "/a", "10/1s"), ruleOf(t, PerPath, "/b", "10/1s"), ruleOf(t, PerCredential, "", "concurrent:5")}, Options{}, t0)
+	l := New([]Rule{ruleOf(t, PerPath, "/a", "10/1s"), ruleOf(t, PerPath, "/b", "10/1s"), ruleOf(t, PerCredential, "", "concurrent:20")}, Options{}, t0)
 	b := l.Book("key", t0)
-	id := mustGrant(t, b, t0, Ask{Paths: l.Paths("/a")}, 1)[0]
+	id := mustGrant(t, b, t0, Ask{Paths: l.Paths("/a")}, 10)[0]
 	b.Answered(t0, id)
 	b.Throttled(t0, id, time.Second)
 	for i, want := range []time.Duration{60 * ms, 30 * ms, 5 * ms} {
 		if got := b.Status(t0)[i].Spread; got != want {
 			t.Errorf("spread of rule %d: %v, want %v", i, got, want)
 		}
+	}
+}
+
+// What is refused while half of the quota is left is not late: somebody else
+// uses the limit, or the burst was too much for the upstream.
+func TestThrottledWithQuotaLeftDoesNotWidenTheSpread(t *testing.T) {
+	for _, test := range []struct {
+		pressed time.Time
+		used    int64 // of 100/1s
+		want    int64 // in force afterwards
+	}{
+		{time.Time{}, 40, 100},           // a burst: it may have been too much for a bucket
+		{t0.Add(-time.Minute), 40, 35},   // evenly spaced: somebody else uses it
+		{t0.Add(-time.Minute), 100, 100}, // all of it: those before may still have counted
+	} {
+		b := newBook(t, Options{}, "100/1s")
+		now := t0
+		var last ID
+		for range test.used {
+			if wait, ok := b.Ready(now, &Ask{Pressed: test.pressed}); !ok {
+				now = wait.At
+			}
+			last = b.Grant(now, &Ask{Pressed: test.pressed})
+			b.Written(now, last)
+			b.Answered(now, last)
+			if test.used < 100 || !now.Equal(t0) {
+				b.Accepted(now, last)
+			}
+		}
+		b.Throttled(now, last, 0)
+		s := b.Status(now)[0]
+		spread := 30 * ms
+		if test.used == 100 {
+			spread = 60 * ms
+		}
+		if s.InForce != test.want || s.Spread != spread {
+			t.Errorf("%+v: %d in force, spread %v, want %d and %v", test, s.InForce, s.Spread, test.want, spread)
+		}
+	}
+}
+
+func TestFreshQuotaOpensInTwoHalves(t *testing.T) {
+	for text, burst := range map[string]int{"100/1s": 50, "100/2s fixed": 50, "31/1s": 31, "100/3s": 100, "50/1m": 50} {
+		b := newBook(t, Options{}, text)
+		l := b.tallies[0].rule.Limit
+		ids := mustGrant(t, b, t0, Ask{}, burst)
+		if burst < int(l.N) {
+			ids = append(ids, mustGrant(t, b, t0, Ask{}, 2)...) // a fiftieth is made good
+			wantWait(t, b, t0, Ask{}, 3*l.Window*95/100/time.Duration(l.N)-l.Window/50, text)
+		}
+		for _, id := range ids {
+			b.Written(t0, id)
+			b.Answered(t0, id)
+			b.End(t0, id)
+		}
+		mustGrant(t, b, t0.Add(5*time.Minute), Ask{}, int(l.N)) // it has been used before
 	}
 }
 

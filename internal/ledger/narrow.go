@@ -191,18 +191,23 @@ func (n *Narrow) Throttled(now time.Time, id ID, d time.Duration) (until time.Ti
 	if i := permit.in(n); n.round > 0 && (i < 0 || permit.narrow[i].round != n.round) {
 		return n.until
 	}
-	n.eased = n.strikes == 0
-	lowered := false
+	n.eased = false
 	if !n.others {
-		for i := range permit.holds {
-			lowered = permit.holds[i].tally.throttled(now) || lowered
-		}
+		n.eased = b.lower(now, permit) && n.strikes < easedFor
 		b.pause.round++ // those in flight tell nothing of limits that are lower now
 		b.pause.unanswered = 0
 	}
-	n.eased = n.eased && lowered
-	n.strike(b.permits.unanswered)
+	b.strike(&n.pause)
 	return n.until
+}
+
+// Backoff is Book.Backoff for the extent. Of a limit that is its own nobody knows
+// the window.
+func (n *Narrow) Backoff(now time.Time) time.Duration {
+	if n.others {
+		return farthest
+	}
+	return n.book.backoff(now, n.strikes)
 }
 
 // Others reports whether attempts that the pause does not cover have been

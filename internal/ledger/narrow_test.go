@@ -64,7 +64,7 @@ func TestNarrowPauseHoldsBackWhatItCoversAlone(t *testing.T) {
 
 func TestNarrowRefusalsOfOneBurstStrikeOnce(t *testing.T) {
 	b := newBook(t, Options{}, "10/1s")
-	ids := mustGrant(t, b, t0, Ask{Model: "a"}, 5)
+	ids := mustGrant(t, b, t0, Ask{Model: "a"}, 10)
 	for _, id := range ids {
 		b.Narrow(t0, Extent{Model: "a"}).Throttled(t0, id, time.Second)
 	}

@@ -233,7 +233,7 @@ func TestPaceKeepsToTheNetRate(t *testing.T) {
 	l := limit.Limit{Dimension: limit.Tokens, N: 1000, Window: time.Minute}
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		p := pace{next: t0}
+		p := pace{quota: float64(l.N), window: l.Window, next: t0}
 		type charge struct {
 			at time.Time
 			w  int64
@@ -248,8 +248,8 @@ func TestPaceKeepsToTheNetRate(t *testing.T) {
 			case 1:
 				w := 1 + r.Int64N(l.N/5)
 				now = later(now, p.next)
-				p.passed(now, w, &l)
-				gaps += p.gapOf(w, &l)
+				p.passed(now, w)
+				gaps += p.gapOf(w)
 				open = append(open, charge{now, w})
 			case 2:
 				if len(open) == 0 {
@@ -257,13 +257,13 @@ func TestPaceKeepsToTheNetRate(t *testing.T) {
 				}
 				k := r.IntN(len(open))
 				w := 1 + r.Int64N(open[k].w)
-				p.unpassed(now, open[k].at, w, &l)
-				gaps -= p.gapOf(w, &l)
+				p.unpassed(now, open[k].at, w)
+				gaps -= p.gapOf(w)
 				if open[k].w -= w; open[k].w == 0 {
 					open = slices.Delete(open, k, k+1)
 				}
 			}
-			if allowed := p.next.Add(-p.credit).Sub(t0) + p.slack(&l); gaps > allowed+time.Duration(i)*2 {
+			if allowed := p.next.Add(-p.credit).Sub(t0) + p.slack(); gaps > allowed+time.Duration(i)*2 {
 				t.Fatalf("seed %d, step %d, after %v: gaps of %v were taken and kept, want %v at most", seed, i, now.Sub(t0), gaps, allowed)
 			}
 		}

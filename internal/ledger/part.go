@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"time"
 
 	"github.com/headgate/headgate/internal/limit"
@@ -15,7 +16,6 @@ type share struct {
 
 // resize puts the part in force.
 func (t *tally) resize() {
-	before := max(t.limit.N, 1)
 	n := t.capacity()
 	if t.shared {
 		n = t.target()
@@ -23,7 +23,11 @@ func (t *tally) resize() {
 	}
 	t.limit = partOf(t.rule.Limit, n)
 	t.resizeMeter()
-	t.pace.scale(float64(before) / float64(t.limit.N))
+	quota := float64(t.limit.N)
+	if t.learned() {
+		quota = max(t.learn.n*t.learn.share, 1)
+	}
+	t.pace.set(quota, t.learned())
 }
 
 func (t *tally) resizeMeter() { t.meter.Resize(t.rule.Limit, t.held()) }
@@ -46,9 +50,17 @@ func (t *tally) capacity() int64 {
 func (t *tally) target() int64 { return min(t.share.target, t.capacity()) }
 
 // held returns the part that the meter has: 1 at least, of which nothing may be
-// taken, but where tokens would come with it.
+// taken, but where tokens would come with it. The pace holds attempts to what
+// was lowered.
 func (t *tally) held() int64 {
-	if !t.shared {
+	switch {
+	case t.shared:
+	case t.learn.unknown:
+		return mostLearned
+	case t.learn.lowered():
+		n := t.learn.n * float64(t.rule.Limit.Window+t.spread.d) / float64(t.rule.Limit.Window)
+		return max(min(int64(math.Ceil(n))+1, int64(t.learn.known)), 1)
+	default:
 		return t.capacity()
 	}
 	if t.rule.Limit.Kind == limit.Bucket {
@@ -83,14 +95,13 @@ func (t *tally) forecast(now time.Time, w int64, ahead int, pressed time.Time) t
 		n = t.rule.Limit.Capacity() // it comes back
 	}
 	if t.shared || t.learn.lowered() {
-		pace.scale(float64(l.N) / float64(n))
-		l = partOf(t.rule.Limit, n)
+		pace.set(float64(n), false)
 		t.meter.Used(now) // windows that have ended are paid for by the part that is held
 		t.meter.Resize(t.rule.Limit, n)
 		defer t.resizeMeter()
 	}
 	at := t.meter.Forecast(now, w+int64(ahead))
-	return later(at, t.paced(now, pressed, pace.earliest(now, ahead, &l)))
+	return later(at, t.paced(now, pressed, pace.earliest(now, ahead)))
 }
 
 // Parts are the limits of which an instance's parts are told together: those of

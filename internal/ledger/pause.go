@@ -1,6 +1,11 @@
 package ledger
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/headgate/headgate/internal/limit"
+)
 
 // pause holds attempts back because the upstream said so. It is only ever
 // extended. When it ends, attempts ramp up: one at first, then one more for
@@ -53,23 +58,71 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 	if permit == nil || permit.round != p.round {
 		return p.until
 	}
-	p.eased = p.strikes == 0
-	lowered := false
-	for i := range permit.holds {
-		lowered = permit.holds[i].tally.throttled(now) || lowered
-	}
-	p.eased = p.eased && lowered
-	p.strike(b.permits.unanswered)
+	lowered := b.lower(now, permit)
+	p.eased = lowered && p.strikes < easedFor
+	b.strike(p)
 	return p.until
 }
 
-// Eased reports whether the last refusal was the first in a row, and answered by
-// sending less from now on: nothing need stop for it.
+// lower tells the limits of a permit that it was refused, and reports whether
+// sending less may be answer enough.
+func (b *Book) lower(now time.Time, permit *permit) bool {
+	lowered, starting := false, false
+	for i := range permit.holds {
+		h := &permit.holds[i]
+		starting = starting || h.tally.learn.slow
+		lowered = h.tally.throttled(now, h.paced == 0) || lowered
+	}
+	return lowered && !starting
+}
+
+// easedFor is for how many refusals in a row sending less is answer enough.
+const easedFor = 3
+
+// Eased reports whether the last refusal was answered by sending less from now
+// on: nothing need stop for it.
 func (b *Book) Eased() bool { return b.pause.Eased() }
 
-// strike begins a round: attempts ramp up once the pause is over. unanswered is
-// how many attempts there were.
-func (p *pause) strike(unanswered int64) {
+// Backoff returns the most that a pause need last that the upstream did not ask
+// for. After some refusals in a row all that was sent has left a short window;
+// where nobody knows the window, the next look is taken after as long again as
+// it has been refusing.
+func (b *Book) Backoff(now time.Time) time.Duration { return b.backoff(now, b.pause.strikes) }
+
+func (b *Book) backoff(now time.Time, strikes int) time.Duration {
+	longest := time.Duration(0)
+	for _, t := range b.tallies {
+		switch {
+		case t.rule.Limit.Kind == limit.Concurrent:
+		case t.learn.unknown:
+			longest = max(longest, now.Sub(t.learn.shut), firstLook)
+		default:
+			longest = max(longest, backoff(t.rule.Limit.Window, strikes))
+		}
+	}
+	if longest == 0 {
+		return farthest
+	}
+	return longest
+}
+
+// backoff returns the most that a pause of a window's limit need last: up to a
+// window, in which all that was sent has left, and longer if that did not help.
+func backoff(window time.Duration, strikes int) time.Duration {
+	d := window / 8 << min(strikes, 10)
+	if strikes <= 5 {
+		return min(d, window)
+	}
+	return d
+}
+
+// firstLook is after how long it is seen whether an upstream of which nobody
+// knows the window still refuses.
+const firstLook = 250 * time.Millisecond
+
+// strike begins a round of a pause: attempts ramp up once it is over. Where they
+// are kept apart the ramp is short.
+func (b *Book) strike(p *pause) {
 	p.round++
 	p.unanswered = 0
 	p.strikes++
@@ -77,7 +130,10 @@ func (p *pause) strike(unanswered int64) {
 		return
 	}
 	p.allowed = 1
-	p.enough = max(p.enough, 2*unanswered, rampEnough)
+	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
+	if slices.ContainsFunc(b.tallies, (*tally).learned) {
+		p.enough = few
+	}
 }
 
 // accepted says that an attempt of this round was answered well.
@@ -94,8 +150,7 @@ func (p *pause) accepted() {
 // not throttled in between.
 func (p *pause) Strikes() int { return p.strikes }
 
-// Eased reports whether the last refusal was the first in a row, and answered by
-// sending less from now on: nothing need stop for it.
+// Eased is Book.Eased.
 func (p *pause) Eased() bool { return p.eased }
 
 // Pause holds back until a moment; an earlier one than that in force changes
@@ -119,9 +174,9 @@ func (b *Book) Hear(now, until time.Time) bool {
 	}
 	if !now.Before(p.until) {
 		p.eased = false
-		p.strike(b.permits.unanswered)
+		b.strike(p)
 		for _, t := range b.tallies {
-			t.throttled(now)
+			t.throttled(now, true)
 		}
 	}
 	p.until = until
@@ -146,6 +201,11 @@ func (b *Book) Accepted(now time.Time, id ID) {
 	b.acceptedIn(now, permit)
 	if permit.round != p.round {
 		return
+	}
+	if p.strikes > 0 {
+		for i := range permit.holds {
+			permit.holds[i].tally.reopen(now)
+		}
 	}
 	p.accepted()
 }

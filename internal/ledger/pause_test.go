@@ -30,7 +30,7 @@ func TestPauseIsOnlyExtended(t *testing.T) {
 
 func TestAttemptsGrantedBeforeAPauseDoNotStrikeTwice(t *testing.T) {
 	b := newBook(t, Options{}, "10/1s")
-	ids := mustGrant(t, b, t0, Ask{}, 3)
+	ids := mustGrant(t, b, t0, Ask{}, 10)
 	for i, id := range ids {
 		now := t0.Add(time.Duration(i+1) * ms)
 		b.Answered(now, id)
@@ -245,20 +245,20 @@ func TestHeardPauseIsOnlyExtended(t *testing.T) {
 	}
 }
 
-func TestHeardPauseHoldsBackRampsUpAndWidens(t *testing.T) {
+func TestHeardPauseHoldsBackAndRampsUp(t *testing.T) {
 	b := newBook(t, Options{}, "1000/1s", "concurrent:500")
 	old := mustGrant(t, b, t0, Ask{}, 1)[0]
 	end := t0.Add(time.Minute)
 	b.Hear(t0, end)
 	wantWait(t, b, t0, Ask{}, time.Minute, "")
-	if got := b.Status(t0); got[0].Spread != 60*ms || got[1].Spread != 5*ms {
-		t.Errorf("spreads of %v and %v, want 60ms, and 5ms where none is learned", got[0].Spread, got[1].Spread)
+	if got := b.Status(t0); got[0].Spread != 30*ms || got[1].Spread != 5*ms {
+		t.Errorf("spreads of %v and %v, want 30ms and 5ms: next to nothing is used here", got[0].Spread, got[1].Spread)
 	}
 	b.Answered(t0, old)
 	b.Throttled(t0, old, time.Second) // granted before: it tells nothing new
 	b.Accepted(t0, old)
 	b.End(t0, old)
-	if b.Strikes() != 1 || !b.PausedUntil(t0).Equal(end) || b.Status(t0)[0].Spread != 60*ms {
+	if b.Strikes() != 1 || !b.PausedUntil(t0).Equal(end) || b.Status(t0)[0].Spread != 30*ms {
 		t.Errorf("%d strikes, paused until %v, spread %v, want one pause of a minute", b.Strikes(), b.PausedUntil(t0), b.Status(t0)[0].Spread)
 	}
 	for i, want := range []int{1, 2, 4, 8} {
@@ -280,7 +280,7 @@ func TestOwnPauseHeardAgainIsNoStrike(t *testing.T) {
 	if b.Hear(t0, until) || b.Strikes() != 1 {
 		t.Errorf("%d strikes, want the own pause to be no news", b.Strikes())
 	}
-	if !b.Hear(t0, until.Add(time.Second)) || b.Strikes() != 1 || b.tallies[0].spread.d != 60*ms {
+	if !b.Hear(t0, until.Add(time.Second)) || b.Strikes() != 1 || b.tallies[0].spread.d != 30*ms {
 		t.Errorf("%d strikes, spread %v, want a longer pause to be news, and no strike", b.Strikes(), b.tallies[0].spread.d)
 	}
 }

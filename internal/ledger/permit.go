@@ -95,7 +95,7 @@ func (h *hold) end(now, granted time.Time) {
 func (h *hold) unpace(now, granted time.Time, w int64) {
 	if w > 0 {
 		h.paced -= w
-		h.tally.pace.unpassed(now, granted, w, &h.tally.limit)
+		h.tally.pace.unpassed(now, granted, w)
 	}
 }
 

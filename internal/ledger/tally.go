@@ -21,6 +21,7 @@ type tally struct {
 	uses    uses
 	learn   learner
 	told    told
+	began   time.Time // when any of it was first used; zero: never
 	news    news
 }
 
@@ -28,10 +29,11 @@ func newTally(r Rule, shared bool, now time.Time) *tally {
 	t := &tally{rule: r, text: r.Limit.String(), shared: shared, spread: newSpread(r.Limit.N, r.Limit.Window)}
 	t.learn = newLearner(r.Limit.Capacity(), r.Limit.Window, r.Source == Guessed)
 	if r.Source == Guessed {
-		t.text, t.pace.exact = "learned", true
+		t.text = "learned"
 	}
 	t.meter = limit.NewMeter(r.Limit, now, t.spread.burst())
 	t.meter.SetSpread(t.spread.d)
+	t.pace.window = r.Limit.Window
 	t.resize()
 	return t
 }
@@ -62,7 +64,7 @@ func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Tim
 	if t.shared {
 		keep += t.held() - t.target() // goes back as it falls free
 	} else {
-		w = min(w, t.capacity()) // what has been lowered may be overdrawn once
+		w = min(w, t.held()) // what has been lowered may be overdrawn once
 	}
 	at, known := t.meter.Ready(now, w, keep)
 	return later(at, t.paced(now, pressed, t.pace.next)), known
@@ -71,11 +73,14 @@ func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Tim
 // grant takes w, and returns what of it the pace was charged for.
 func (t *tally) grant(now time.Time, w int64, pressed time.Time) (paced int64) {
 	t.meter.Take(now, w)
+	if t.began.IsZero() {
+		t.began = now
+	}
 	if t.rule.Limit.Kind == limit.Concurrent {
 		return 0
 	}
 	if t.spaced(now, pressed) {
-		t.pace.passed(now, w, &t.limit)
+		t.pace.passed(now, w)
 		paced = w
 	}
 	t.grow(now, pressed)
@@ -99,10 +104,26 @@ func (t *tally) grow(now, pressed time.Time) {
 func (t *tally) spaced(now, pressed time.Time) bool {
 	switch t.rule.Limit.Kind {
 	case limit.Sliding, limit.Fixed:
-		return t.learn.unknown || now.Before(t.pace.until) || t.lasting(now, pressed)
+		return t.learned() || t.opening(now) || now.Before(t.pace.until) || t.lasting(now, pressed)
 	}
 	return false
 }
+
+// opening reports whether half of a quota has gone that was never used before.
+// The other half is spaced, if that takes no longer than a blink, so that the
+// upstream can say first that there is not as much as was thought: somebody else
+// may use it. Of a small quota no burst is large.
+func (t *tally) opening(now time.Time) bool {
+	w, n := t.rule.Limit.Window, t.limit.Capacity()
+	return !t.shared && w <= opensIn && n >= opensFrom &&
+		(t.began.IsZero() || now.Sub(t.began) < w) && t.meter.Used(now) >= n/2
+}
+
+// Bounds of openings.
+const (
+	opensIn   = 2 * time.Second
+	opensFrom = 32
+)
 
 // lasting reports whether calls have been waiting for half a window: a burst
 // into an idle quota leaves at once, and what it leaves over is spread over the
@@ -116,22 +137,28 @@ func (t *tally) paced(now, pressed, at time.Time) time.Time {
 	switch {
 	case !t.spaced(now, pressed):
 		return now
-	case at.After(t.pace.until) && !t.learn.unknown && !t.lasting(now, pressed):
+	case at.After(t.pace.until) && !t.learned() && !t.opening(now) && !t.lasting(now, pressed):
 		return t.pace.until
 	}
 	return at
 }
 
 // throttled says that the upstream refused an attempt although there was room.
-// It reports whether less is sent from now on.
-func (t *tally) throttled(now time.Time) (lowered bool) {
+// burst says that it was not kept apart from others. It reports whether less is
+// sent from now on.
+//
+// The arrival spread can only be to blame where the quota is nearly used up, and
+// a burst may have been too much for a bucket of the upstream's.
+func (t *tally) throttled(now time.Time, burst bool) (lowered bool) {
 	if t.rule.Limit.Kind == limit.Concurrent {
 		return false
 	}
-	if t.learns() && t.learn.strike(now) {
+	full := !t.learns() || t.meter.Used(now) >= t.capacity()-t.capacity()/10
+	if t.learns() && t.learn.strike(now, full || burst) {
 		t.resize()
+		t.pace.hold(now, holdFor)
 		lowered = true
-	} else {
+	} else if full {
 		t.spread.widen(now)
 		t.meter.SetSpread(t.spread.d)
 	}
@@ -139,15 +166,30 @@ func (t *tally) throttled(now time.Time) (lowered bool) {
 	return lowered
 }
 
+// reopen says that something is accepted again after refusals.
+func (t *tally) reopen(now time.Time) {
+	if t.learn.reopen(now) {
+		t.resize()
+	}
+}
+
 // learns reports whether refusals lower what may be used.
 func (t *tally) learns() bool {
 	return t.rule.Limit.Kind == limit.Sliding || t.rule.Limit.Kind == limit.Fixed
 }
 
+// learned reports whether the number in force is one that was learned: then
+// attempts are kept apart, and the pace alone holds them to it.
+func (t *tally) learned() bool { return t.learns() && (t.learn.unknown || t.learn.lowered()) }
+
 // idle reports whether a fresh tally would do as well.
 func (t *tally) idle(now time.Time) bool {
 	return t.meter.Used(now) == 0 && !now.Before(t.pace.until) && !now.Before(t.spread.floorUntil)
 }
+
+// holdFor is how many gaps nothing passes after a refusal that lowers what is
+// sent: what is on its way already was too much, and has to leave the window.
+const holdFor = 3
 
 // spacedFor is for how many windows attempts are kept apart after a throttled
 // answer: the upstream may have a bucket smaller than the window.

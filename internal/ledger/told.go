@@ -166,7 +166,7 @@ func (t *tally) tell(now time.Time, f *Fact) {
 	if f.Remaining < 0 || f.Remaining > max(f.N, t.rule.Limit.N) {
 		return
 	}
-	may := t.capacity()
+	may := t.held()
 	if t.shared {
 		may = t.target() // the others' parts are no business of ours
 	}

@@ -41,8 +41,10 @@ func TestLimitThatIsToldReplacesTheGuess(t *testing.T) {
 	wantLimits(t, b, t0, "80/2s")
 	b.Tell(t0, []Fact{fact(120, -1, -1, 2*time.Second), {Dimension: limit.Tokens, N: 5000, Remaining: -1, Reset: -1, Window: time.Minute}})
 	wantLimits(t, b, t0, "120/2s", "tokens:5000/1m")
-	mustGrant(t, b, t0, Ask{}, 120)
-	wantUnknown(t, b, t0, Ask{}, "120/2s")
+	now := t0.Add(time.Minute)
+	mustGrant(t, b, t0, Ask{}, 1) // it opens
+	mustGrant(t, b, now, Ask{}, 119)
+	wantUnknown(t, b, now, Ask{}, "120/2s")
 }
 
 func TestLimitWhoseDimensionNamesItsWindowIsTaken(t *testing.T) {
@@ -75,7 +77,7 @@ func TestWhatIsInFlightCountsUnderALimitThatIsTold(t *testing.T) {
 	now := t0
 	for range 3 {
 		ids = append(ids, mustGrant(t, b, now, Ask{}, 1)...)
-		now = now.Add(10 * ms)
+		now = now.Add(20 * ms)
 	}
 	b.Written(now, ids[1])
 	b.Written(now, ids[2])
@@ -245,7 +247,7 @@ func TestNewsTellsOfAGuessThatHasSettled(t *testing.T) {
 		(learnStep{after: 70 * time.Second, do: "accept", rate: 100}).drive(l, now)
 		now = now.Add(70 * time.Second)
 		l.n = 1000
-		l.strike(now)
+		l.strike(now, true)
 		got := b.News(now)
 		if len(got) != want {
 			t.Errorf("refusal %d: %d news, want %d", i, len(got), want)
