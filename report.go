@@ -132,11 +132,9 @@ type pausable interface {
 // it.
 func pauseFor(now time.Time, p pausable, g grant, v verdict) time.Time {
 	before, strikes := p.PausedUntil(now), p.Strikes()
-	p.Throttled(now, g.id, 0)
-	switch {
-	case v.told:
-		p.Pause(now.Add(v.pause(strikes + 1)))
-	case p.Strikes() > strikes && !p.Eased():
+	if v.told {
+		p.Throttled(now, g.id, v.pause(strikes+1))
+	} else if p.Throttled(now, g.id, 0); p.Strikes() > strikes && !p.Eased() {
 		p.Pause(now.Add(min(v.pause(strikes+1), p.Backoff(now))))
 	}
 	if until := p.PausedUntil(now); until.After(before) {

@@ -34,6 +34,7 @@ type learner struct {
 	struck  time.Time     // when it was last refused; zero: never
 	cut     time.Time     // when it was last lowered
 	shut    time.Time     // since when all was refused; zero: it is not
+	price   time.Duration // for how long the last refusal holds everything back, as it was told
 	settled int           // refusals in a row at the peak of the one before
 	strikes int64         // times that n was lowered
 	answers accepted
@@ -53,6 +54,7 @@ const (
 	maxBack     = 5 * time.Minute // and no more
 	slower      = 2               // refusals at about the same peak, each of which doubles it,
 	slowerGuess = 3               // and of a limit that nobody told us
+	dear        = 20              // times as long as it holds everything back, at least
 )
 
 // mostLearned is as far as a limit grows that nobody told us.
@@ -126,6 +128,9 @@ func (l *learner) strike(now time.Time, doubtful bool) bool {
 		}
 	}
 	l.back = l.base() << min(l.settled, most)
+	if l.settled > 0 {
+		l.back = max(l.back, dear*min(l.price, maxSpan))
+	}
 	one := l.window.Seconds() / l.span().Seconds()
 	l.low = max(min(found, l.peak)*give-one/2, found/2, 1)
 	l.n, l.slow, l.climbed, l.grown, l.cut = l.low, false, 0, now, now

@@ -130,6 +130,26 @@ func TestLearnerComesBackSlowerToAPeakThatIsConfirmed(t *testing.T) {
 	}
 }
 
+// A 429 that asks for a second costs a second of everything.
+func TestLearnerTakesLongerWhereARefusalHoldsEverythingBack(t *testing.T) {
+	for _, test := range []struct{ price, want time.Duration }{
+		{0, 2 * minBack}, {100 * ms, 2 * minBack}, {time.Second, dear * time.Second}, {time.Hour, dear * maxSpan},
+	} {
+		l := newLearner(100, time.Second, false)
+		l.price = test.price
+		now := t0
+		for range 2 {
+			(learnStep{after: time.Minute, do: "accept", rate: 60}).drive(&l, now)
+			now = now.Add(time.Minute)
+			l.n = 80
+			l.strike(now, false)
+		}
+		if l.back != test.want {
+			t.Errorf("told to wait for %v: %v back to the peak, want %v", test.price, l.back, test.want)
+		}
+	}
+}
+
 // drive is run without looking.
 func (s learnStep) drive(l *learner, now time.Time) {
 	for i := range int(s.after.Seconds() * float64(s.rate)) {

@@ -193,7 +193,7 @@ func (n *Narrow) Throttled(now time.Time, id ID, d time.Duration) (until time.Ti
 	}
 	n.eased = false
 	if !n.others {
-		n.eased = b.lower(now, permit) && n.strikes < easedFor
+		n.eased = b.lower(now, permit, d) && n.strikes < easedFor
 		b.pause.round++ // those in flight tell nothing of limits that are lower now
 		b.pause.unanswered = 0
 	}

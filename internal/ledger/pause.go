@@ -58,20 +58,21 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 	if permit == nil || permit.round != p.round {
 		return p.until
 	}
-	lowered := b.lower(now, permit)
+	lowered := b.lower(now, permit, d)
 	p.eased = lowered && p.strikes < easedFor
 	b.strike(p)
 	return p.until
 }
 
-// lower tells the limits of a permit that it was refused, and reports whether
+// lower tells the limits of a permit that it was refused, for d as the answer
+// asked (0 if it did not), and reports whether
 // sending less may be answer enough.
-func (b *Book) lower(now time.Time, permit *permit) bool {
+func (b *Book) lower(now time.Time, permit *permit, d time.Duration) bool {
 	lowered, starting := false, false
 	for i := range permit.holds {
 		h := &permit.holds[i]
 		starting = starting || h.tally.learn.slow
-		lowered = h.tally.throttled(now, h.paced == 0) || lowered
+		lowered = h.tally.throttled(now, h.paced == 0, d) || lowered
 	}
 	return lowered && !starting
 }
@@ -176,7 +177,7 @@ func (b *Book) Hear(now, until time.Time) bool {
 		p.eased = false
 		b.strike(p)
 		for _, t := range b.tallies {
-			t.throttled(now, true)
+			t.throttled(now, true, until.Sub(now))
 		}
 	}
 	p.until = until

@@ -144,15 +144,16 @@ func (t *tally) paced(now, pressed, at time.Time) time.Time {
 }
 
 // throttled says that the upstream refused an attempt although there was room.
-// burst says that it was not kept apart from others. It reports whether less is
-// sent from now on.
+// burst says that it was not kept apart from others, and price for how long it
+// holds everything back. It reports whether less is sent from now on.
 //
 // The arrival spread can only be to blame where the quota is nearly used up, and
 // a burst may have been too much for a bucket of the upstream's.
-func (t *tally) throttled(now time.Time, burst bool) (lowered bool) {
+func (t *tally) throttled(now time.Time, burst bool, price time.Duration) (lowered bool) {
 	if t.rule.Limit.Kind == limit.Concurrent {
 		return false
 	}
+	t.learn.price = price
 	full := !t.learns() || t.meter.Used(now) >= t.capacity()-t.capacity()/10
 	if t.learns() && t.learn.strike(now, full || burst) {
 		t.resize()
