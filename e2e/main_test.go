@@ -30,6 +30,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	os.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state")) // nothing of this is learned for good
 	binary = filepath.Join(dir, "headgate")
 	if out, err := exec.Command("go", "build", "-o", binary, repository+"/cmd/headgate").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -2,6 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -27,6 +31,9 @@ called "default" and mounted at "/". It logs to stderr.
 With a Redis as --state all instances that name it share their quotas, as if
 they were one. Flags of the process (--state to --log-format) win over the file.
 
+Limits that a file leaves out are learned, and with --state memory kept over
+restarts in $XDG_STATE_HOME/headgate (~/.local/state/headgate).
+
 SIGHUP, or a change of the file, reloads it: a bad file is refused and the old
 one stays in force. SIGTERM or Ctrl-C stops it: no new calls, up to --grace for
 those in flight; a second one ends it at once.`,
@@ -47,7 +54,7 @@ those in flight; a second one ends it at once.`,
 			case file != "" && clash != "":
 				return misused(cmd, "--config and --%s exclude each other: the file says it all", clash)
 			case file != "":
-				o.File = file
+				o.File, o.Memory = file, memoryOf(file)
 				o.Load = func() (config.Config, error) { return loadUnder(cmd, process.settings(), file) }
 			case upstream.url != "":
 				c, err := upstream.config(cmd, process)
@@ -71,4 +78,24 @@ those in flight; a second one ends it at once.`,
 	process.add(f)
 	f.DurationVar(&grace, "grace", 30*time.Second, "`DURATION` that calls in flight may take to end when stopped")
 	return cmd
+}
+
+// memoryOf returns where what is learned under a configuration file is kept, in
+// the user's state directory (XDG Base Directory Specification 0.8): a file of
+// its own for each, so that none learns from another. "": there is no place.
+func memoryOf(file string) string {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(dir) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(dir, "headgate", "learned-"+hex.EncodeToString(sum[:6])+".json")
 }

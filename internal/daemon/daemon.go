@@ -35,6 +35,10 @@ type Options struct {
 	// nothing to reload.
 	File string
 
+	// Memory is a file that keeps what is learned of limits over restarts; "":
+	// it is forgotten.
+	Memory string
+
 	// RootMount has the upstream "default" mounted at / and no other.
 	RootMount bool
 
@@ -108,6 +112,8 @@ type daemon struct {
 	gateway *gateway.Gateway
 	admin   *admin.Admin
 	planes  []*plane
+	memory  memory
+	forget  context.CancelFunc // ends what keeps the memory; nil: nothing does
 	running sync.WaitGroup
 	failed  chan error // of planes; room for each
 }
@@ -127,6 +133,8 @@ func (d *daemon) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the gate: %w", err)
 	}
+	d.memory.path = o.Memory
+	d.recall()
 	metrics.Watch(d.gate.Status)
 	if d.jobs, err = d.openJobs(ctx); err != nil {
 		return err
@@ -178,6 +186,11 @@ func (d *daemon) serve() {
 				d.failed <- err
 			}
 		})
+	}
+	if d.memory.path != "" {
+		ctx, cancel := context.WithCancel(context.Background())
+		d.forget = cancel
+		d.running.Go(func() { d.keep(ctx) })
 	}
 	d.admin.SetState(admin.Ready)
 	for _, p := range d.planes {
@@ -283,6 +296,9 @@ func (d *daemon) close() error {
 	var errs []error
 	for _, p := range d.planes {
 		errs = append(errs, p.close())
+	}
+	if d.forget != nil {
+		d.forget()
 	}
 	d.running.Wait()
 	if d.jobs != nil {
