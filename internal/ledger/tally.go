@@ -134,11 +134,18 @@ func (t *tally) lasting(now, pressed time.Time) bool {
 
 // paced returns until when the pace holds back what it wants at a moment.
 func (t *tally) paced(now, pressed, at time.Time) time.Time {
-	switch {
-	case !t.spaced(now, pressed):
+	if !t.spaced(now, pressed) {
 		return now
-	case at.After(t.pace.until) && !t.learned() && !t.opening(now) && !t.lasting(now, pressed):
-		return t.pace.until
+	}
+	if t.learned() || t.lasting(now, pressed) {
+		return at
+	}
+	until := t.pace.until
+	if t.opening(now) {
+		until = later(until, t.began.Add(t.rule.Limit.Window))
+	}
+	if at.After(until) {
+		return until
 	}
 	return at
 }
