@@ -88,7 +88,7 @@ func (p *pace) gapOf(w int64) time.Duration {
 // slack is what is made good of timers that fire late.
 func (p *pace) slack() time.Duration {
 	if p.exact {
-		return min(p.window/50, 10*time.Millisecond)
+		return min(p.window/25, 40*time.Millisecond)
 	}
 	return p.window / 50
 }
