@@ -247,7 +247,6 @@ func (s *stranger) call(t *testing.T) {
 }
 
 func TestForeignUserOfTheQuotaIsMadeRoomFor(t *testing.T) {
-	skipManyTimers(t)
 	const span, lead, seeds = 30 * time.Second, 2 * time.Second, 3
 	for _, test := range []struct {
 		limit         string

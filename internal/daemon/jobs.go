@@ -36,7 +36,7 @@ func (d *daemon) openJobs(ctx context.Context) (*jobs, error) {
 	if store == nil || err != nil {
 		return nil, err
 	}
-	recall(ctx, d.gate, store, d.config)
+	replay(ctx, d.gate, store, d.config)
 	j := &jobs{store: store, worked: make(chan struct{})}
 	j.config.Store(&d.config)
 	o := worker.Options{

@@ -8,7 +8,7 @@ import (
 	"github.com/headgate/headgate/config"
 )
 
-func TestRecallLetsARestartGoOnWhereTheProcessStopped(t *testing.T) {
+func TestReplayLetsARestartGoOnWhereTheProcessStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := time.Now()
 		time.Sleep(time.Second)
@@ -18,7 +18,7 @@ func TestRecallLetsARestartGoOnWhereTheProcessStopped(t *testing.T) {
 			sent = append(sent, Sent{Upstream: "api", At: before.Add(time.Duration(i) * 50 * time.Millisecond)})
 		}
 		sent = append(sent, Sent{Upstream: "gone", At: before})
-		g.Recall(sent)
+		g.Replay(sent)
 		start := time.Now()
 		var came []time.Duration
 		for range 10 {
@@ -34,7 +34,7 @@ func TestRecallLetsARestartGoOnWhereTheProcessStopped(t *testing.T) {
 	})
 }
 
-func TestRecallForgetsWhatIsLongAgo(t *testing.T) {
+func TestReplayForgetsWhatIsLongAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := time.Now()
 		time.Sleep(time.Hour)
@@ -43,7 +43,7 @@ func TestRecallForgetsWhatIsLongAgo(t *testing.T) {
 		for range 100 {
 			sent = append(sent, Sent{Upstream: "api", At: before})
 		}
-		g.Recall(sent)
+		g.Replay(sent)
 		start := time.Now()
 		for range 10 {
 			get(t, g)

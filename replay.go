@@ -14,12 +14,12 @@ type Sent struct {
 	At       time.Time // when it had its permit
 }
 
-// Recall has a gate count what an earlier process sent, so that a restart is no
+// Replay has a gate count what an earlier process sent, so that a restart is no
 // burst: a process that is killed takes its ledger with it, the upstream does
 // not. It is for gates that have been opened just now, and does nothing if a
 // store knows better. Attempts of upstreams with several credentials count for
-// each in turn; what carried a caller's own is not recalled.
-func (g *Gate) Recall(sent []Sent) {
+// each in turn; what carried a caller's own is left out.
+func (g *Gate) Replay(sent []Sent) {
 	if g.fleet != nil {
 		return
 	}
@@ -35,13 +35,13 @@ func (g *Gate) Recall(sent []Sent) {
 		if len(keys) == 0 {
 			keys = nobody
 		}
-		u.desk.recall(u, keys[turn[u]%len(keys)], s)
+		u.desk.replay(u, keys[turn[u]%len(keys)], s)
 		turn[u]++
 	}
 }
 
-// recall counts an attempt of which no more is known than that it was made.
-func (d *desk) recall(u *upstream, key credentialKey, s Sent) {
+// replay counts an attempt of which no more is known than that it was made.
+func (d *desk) replay(u *upstream, key credentialKey, s Sent) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := s.At

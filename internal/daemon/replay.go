@@ -12,20 +12,20 @@ import (
 
 // Bounds on looking back: of windows that are longer the rest is forgotten.
 const (
-	recallMost = 20_000 // jobs
-	recallFor  = 2 * time.Second
-	recallBack = time.Hour
+	replayMost = 20_000 // jobs
+	replayFor  = 2 * time.Second
+	replayBack = time.Hour
 )
 
-// recall tells a gate what jobs the process before it has sent of late, as their
+// replay tells a gate what jobs the process before it has sent of late, as their
 // store has it: a restart, or a crash, must not use a window twice. Live calls
-// leave no record, and are not recalled; a store that is away recalls nothing.
-func recall(ctx context.Context, gate *headgate.Gate, store job.Records, cfg config.Config) {
+// leave no record, and a store that is away tells nothing.
+func replay(ctx context.Context, gate *headgate.Gate, store job.Records, cfg config.Config) {
 	back := longestWindow(cfg)
 	if back == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, recallFor)
+	ctx, cancel := context.WithTimeout(ctx, replayFor)
 	defer cancel()
 	since := time.Now().Add(-back)
 	var sent []headgate.Sent
@@ -34,7 +34,7 @@ func recall(ctx context.Context, gate *headgate.Gate, store job.Records, cfg con
 		{States: []job.State{job.Waiting}, Text: job.LostReason},
 	} {
 		f.Limit = 1000
-		for looked := 0; looked < recallMost; looked += f.Limit {
+		for looked := 0; looked < replayMost; looked += f.Limit {
 			page, err := store.List(ctx, f)
 			if err != nil {
 				break
@@ -48,7 +48,7 @@ func recall(ctx context.Context, gate *headgate.Gate, store job.Records, cfg con
 			}
 		}
 	}
-	gate.Recall(sent)
+	gate.Replay(sent)
 }
 
 // sentBy returns the attempts of a job since a moment. Of one that was running
@@ -69,7 +69,7 @@ func sentBy(j *job.Job, since time.Time) []headgate.Sent {
 	return sent
 }
 
-// longestWindow returns the longest window of all limits, up to recallBack; 0 if
+// longestWindow returns the longest window of all limits, up to replayBack; 0 if
 // there is none.
 func longestWindow(cfg config.Config) time.Duration {
 	var longest time.Duration
@@ -80,5 +80,5 @@ func longestWindow(cfg config.Config) time.Duration {
 			}
 		}
 	}
-	return min(longest+longest/10, recallBack)
+	return min(longest+longest/10, replayBack)
 }
