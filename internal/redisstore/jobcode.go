@@ -25,7 +25,10 @@ type packer []byte
 
 func (p *packer) byte(b byte) { *p = append(*p, b) }
 
+// double packs a number of at most 53 bits; a greater one is cut.
 func (p *packer) double(n int64) {
+	const most = 1 << 53
+	n = min(max(n, -most), most)
 	*p = binary.LittleEndian.AppendUint64(*p, math.Float64bits(float64(n)))
 }
 
@@ -145,7 +148,11 @@ func encodeAttempts(all []job.Attempt) string {
 	var out []byte
 	for _, a := range all {
 		p := packer{form}
-		p.double(a.At.UnixMicro())
+		at := int64(0) // is no time
+		if !a.At.IsZero() {
+			at = a.At.UnixMicro()
+		}
+		p.double(at)
 		p.double(int64(a.Status))
 		p.double(a.DelayMS)
 		p.double(a.TookMS)
@@ -168,8 +175,12 @@ func decodeAttempts(s string) (all []job.Attempt, err error) {
 		}
 		u := &unpacker{rest: s[i+1 : i+1+n]}
 		u.form()
+		var at time.Time
+		if t := u.time(); t != nil {
+			at = *t
+		}
 		all = append(all, job.Attempt{
-			At: time.UnixMicro(u.double()).UTC(), Status: int(u.double()), DelayMS: u.double(), TookMS: u.double(),
+			At: at, Status: int(u.double()), DelayMS: u.double(), TookMS: u.double(),
 			Reading: u.text(), Reason: u.text(),
 		})
 		if u.err != nil {

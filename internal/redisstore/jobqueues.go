@@ -40,8 +40,8 @@ func (j *Jobs) Queues(ctx context.Context) ([]job.QueueStatus, error) {
 }
 
 // Take is as in job.Store. It returns fewer than n if their requests are long: it
-// stops at 4 MiB. After an error the worker may hold jobs that it does not know
-// of; Leave gives them back.
+// stops when they have 4 MiB. After an error the worker may hold jobs that it
+// does not know of; Leave gives them back.
 func (j *Jobs) Take(ctx context.Context, worker, queue string, n int) ([]job.Taken, error) {
 	if n <= 0 {
 		return nil, nil

@@ -44,7 +44,9 @@ func jobLua() string {
 //
 // and so lie on one node of a cluster. Behind it stand
 //
-//	job:ID         hash: the job, its request and its response
+//	job:ID         string: a record of the job, packed
+//	request:ID     string: what it sends, until it is done
+//	response:ID    string: what came back
 //	queue:QUEUE    sorted set: IDs that may be taken, by priority and age
 //	later:QUEUE    sorted set: IDs that wait, by when they may be taken
 //	held:WORKER    set: IDs that a worker has taken
@@ -55,19 +57,20 @@ func jobLua() string {
 //	key:CLIENT:KEY string: the ID that an Idempotency-Key stands for
 //	take:TOKEN     string: what a Take was answered, for a minute
 //
-// The hash is the truth: a job is where its state says, and the others are
-// changed in the same step. Of two orders in which Redis could keep a queue,
-// sorted sets and streams, docs/adr/0010 says why it is the first.
+// The record is the truth: a job is where its state says, and all else is changed
+// in the same step. Why sorted sets keep the queues, and no streams, says
+// docs/adr/0010. A job takes some 0.8 KB besides its bodies.
 //
-// What has ended is deleted by Sweep, and by the server an hour later if nobody
-// sweeps. The server must not evict: maxmemory-policy noeviction.
+// What has ended is deleted by Sweep. Its response goes an hour later even if
+// nobody sweeps. The server must not evict: maxmemory-policy noeviction.
 //
 // # Faults
 //
 // Each call is one step of the server. A call whose answer is lost is made again
 // for 5 s, in a form that takes effect once. Then it fails with
 // job.ErrUnavailable; it may have taken effect. What several goroutines store,
-// start or end at the same time is sent as one step.
+// start or end at the same time is sent as one step. When the server's memory is
+// used up it takes no new jobs, job.ErrFull, and those that there are go on.
 //
 // # Messages
 //
@@ -75,7 +78,7 @@ func jobLua() string {
 // another database than 0, in the step that they tell of.
 //
 // The user needs what the package comment says, and +@set +@sortedset +get +set
-// +del +exists +persist.
+// +mget +mset +del +exists +persist.
 type Jobs struct {
 	store  *Store
 	prefix string
@@ -134,21 +137,20 @@ func (j *Jobs) asked(ctx context.Context, operation string, arguments ...string)
 }
 
 // once asks the server once.
-func (j *Jobs) once(ctx context.Context, function, operation string, arguments []string) (m rueidis.RedisMessage, err error) {
+func (j *Jobs) once(ctx context.Context, function, operation string, arguments []string) (rueidis.RedisMessage, error) {
 	args := make([]string, 3, 3+len(arguments)) // the first is the time
 	args[1], args[2] = j.store.channel, operation
 	args = append(args, arguments...)
-	answer, err := within(ctx, j.store, func(ctx context.Context, client rueidis.Client) (rueidis.RedisMessage, error) {
+	return within(ctx, j.store, func(ctx context.Context, client rueidis.Client) (rueidis.RedisMessage, error) {
 		answer, err := j.store.call(ctx, client, function, j.prefix, args)
 		if err == nil && len(answer) != 1 {
 			err = fmt.Errorf("not an answer: %v", answer)
 		}
 		if err != nil {
-			return m, err
+			return rueidis.RedisMessage{}, err
 		}
 		return answer[0], nil
 	})
-	return answer, err
 }
 
 // within calls f with a client, for askFor at most.

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,5 +51,55 @@ func TestJobs(t *testing.T) {
 				return s
 			})
 		})
+	}
+}
+
+func TestTakeStopsWhereRequestsAreLong(t *testing.T) {
+	server := redistest.Start(t)
+	j := openJobs(t, Options{Addrs: []string{server.Addr}})
+	const jobs, most = 40, 4 << 20
+	for range jobs {
+		one := someJob()
+		one.Request.Body = make([]byte, most/8)
+		if _, _, err := j.Put(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := 0
+	for _, want := range []int{16, 16, 8, 0} {
+		taken, err := j.Take(t.Context(), "w", "api//", 100)
+		if err != nil || len(taken) != want {
+			t.Errorf("Take = %d jobs, %v; want %d", len(taken), err, want)
+		}
+		all += len(taken)
+	}
+	if all != jobs {
+		t.Errorf("%d jobs taken, want %d", all, jobs)
+	}
+}
+
+func TestSizeOfAJob(t *testing.T) {
+	server := redistest.Start(t)
+	j := openJobs(t, Options{Addrs: []string{server.Addr}})
+	const jobs, body, most = 2000, 1000, 3000
+	used := func() int {
+		n, err := strconv.Atoi(strings.TrimSpace(fields(server.CLI("INFO", "memory"))["used_memory_dataset"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := used()
+	for range jobs {
+		one := someJob()
+		one.Request.Body = make([]byte, body)
+		if _, _, err := j.Put(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (used() - before) / jobs
+	t.Logf("a job with a body of %d bytes takes %d bytes", body, each)
+	if each > most {
+		t.Errorf("a job with a body of %d bytes takes %d bytes, want at most %d", body, each, most)
 	}
 }

@@ -23,7 +23,8 @@ type Facts struct {
 	AppendOnly bool
 	Fsync      string        // always, everysec or no, with AppendOnly; "": unknown
 	MaxMemory  int64         // bytes; 0: no bound
-	Eviction   string        // maxmemory_policy; "noeviction" is what a ledger wants
+	Eviction   string        // maxmemory_policy; "noeviction" is what ledgers and jobs want
+	Replicas   int           // connected to a master
 	Cluster    string        // its state: ok or fail; "": it is none
 	Ahead      time.Duration // of this process's clock, at most RoundTrip/2 wrong
 	RoundTrip  time.Duration
@@ -50,6 +51,10 @@ func (s *Store) probe(ctx context.Context, client rueidis.Client) (Facts, error)
 	if node == nil {
 		return Facts{}, errors.New("no node known")
 	}
+	return s.probeNode(ctx, client, addr, node)
+}
+
+func (s *Store) probeNode(ctx context.Context, client rueidis.Client, addr string, node rueidis.Client) (Facts, error) {
 	f := Facts{Addr: addr}
 	info, err := node.Do(ctx, node.B().Info().Build()).ToString()
 	if err != nil {
@@ -98,6 +103,7 @@ func (f *Facts) readInfo(info map[string]string) (clustered bool) {
 	f.AppendOnly = info["aof_enabled"] == "1"
 	f.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
 	f.Eviction = info["maxmemory_policy"]
+	f.Replicas, _ = strconv.Atoi(info["connected_slaves"])
 	return info["cluster_enabled"] == "1"
 }
 

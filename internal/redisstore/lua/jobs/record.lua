@@ -13,9 +13,10 @@ local LOSSES, ATTEMPTS = 10, 50 -- job.MostLosses, job.AttemptsKept
 local GRACE = 3600000 -- ms that a response outlives what Sweep should delete
 local MARK = 60000 -- ms for which the answer to a Take is known
 local MANY = 500 -- of what may be many, at a time
-local BYTES = 4194304 -- of requests in one answer, or those of one job
+local BYTES = 4194304 -- of requests in one answer, but for the last 16
 
--- A record is one flat row of numbers and texts; jobrecord.go reads the same.
+-- A record is one flat row of numbers and texts; decodeJob reads the same. A row
+-- that was packed for an answer, and does not change any more, has it as packed.
 local RECORD = '<BBB' .. ('d'):rep(10) .. ('I4c0'):rep(10)
 local FORM, STATE, PRIORITY = 1, 2, 3
 local FENCE, CLOSED, DUE, STARTED, ENDED, EXPIRES, ATTEMPTED, TRIED, LOST, STATUS = 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
@@ -113,7 +114,7 @@ end
 local function flush(channel)
   local records, n = {}, 0
   for id, r in pairs(dirty) do
-    records[n + 1], records[n + 2] = P .. 'job:' .. id, pack(r)
+    records[n + 1], records[n + 2] = P .. 'job:' .. id, r.packed or pack(r)
     n = n + 2
   end
   write_all('DEL', doomed)

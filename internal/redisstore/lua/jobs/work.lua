@@ -19,13 +19,24 @@ local function ripen(queue)
   write('ZADD', P .. 'queue:' .. queue, add)
 end
 
--- requests_of returns those of some jobs.
+-- requests_of returns those of the first of some jobs, of all unless they are
+-- long; false for one that is not there.
 local function requests_of(ids)
-  local keys = {}
-  for i, id in ipairs(ids) do
-    keys[i] = P .. 'request:' .. id
+  local out, bytes = {}, 0
+  for from = 1, #ids, 16 do
+    local keys = {}
+    for i = from, min(from + 15, #ids) do
+      keys[#keys + 1] = P .. 'request:' .. ids[i]
+    end
+    for _, request in ipairs(call('MGET', unpack(keys))) do
+      out[#out + 1] = request
+      bytes = bytes + #(request or '')
+    end
+    if bytes >= BYTES then
+      return out
+    end
   end
-  return call('MGET', unpack(keys))
+  return out
 end
 
 -- remembered answers a Take that is asked again what it was answered before.
@@ -37,11 +48,9 @@ local function remembered(worker, mark)
       ids[#ids + 1] = id
     end
   end
-  if #ids > 0 then
-    for i, request in ipairs(requests_of(ids)) do
-      local n = #out
-      out[n + 1], out[n + 2], out[n + 3] = ids[i], pack(rows[ids[i]]), request
-    end
+  for i, request in ipairs(requests_of(ids)) do
+    local n = #out
+    out[n + 1], out[n + 2], out[n + 3] = ids[i], pack(rows[ids[i]]), request
   end
   return out
 end
@@ -61,13 +70,9 @@ local function take(args)
     return ids
   end
   load(ids)
-  local out, marks, seen, bytes = {}, {}, 0, 0
-  for i, request in ipairs(requests_of(ids)) do
+  local out, marks, requests = {}, {}, requests_of(ids)
+  for i, request in ipairs(requests) do
     local r = rows[ids[i]]
-    if bytes >= BYTES then
-      break
-    end
-    seen = i
     if r and r[STATE] == WAITING and not request then -- somebody has deleted it
       r[REASON] = 'its request is gone from Redis'
       finish(r, FAILED, 0)
@@ -75,13 +80,13 @@ local function take(args)
       r[FENCE], r[WORKER] = max(now, r[FENCE] + 1), worker
       dirty[ids[i]] = r
       set(sets, held, ids[i], true)
-      bytes = bytes + #request
+      r.packed = pack(r)
       local k = #out
-      out[k + 1], out[k + 2], out[k + 3] = ids[i], pack(r), request
+      out[k + 1], out[k + 2], out[k + 3] = ids[i], r.packed, request
       marks[#marks + 1] = ids[i] .. ' ' .. text(r[FENCE])
     end
   end
-  call('ZREMRANGEBYRANK', line, 0, seen - 1)
+  call('ZREMRANGEBYRANK', line, 0, #requests - 1)
   if #out > 0 then
     call('SET', token, table.concat(marks, ' '), 'PX', MARK)
   end
