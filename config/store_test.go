@@ -237,6 +237,9 @@ func TestSetReplacesAValueAndWhatIsHidden(t *testing.T) {
 		{"on_store_loss", "fail", "on_store_loss: fail\n"},
 		{"listen", "127.0.0.1:${env:HG_SECRET}", "listen: \"***\"\n"},
 		{"admin", "off", "admin: \"off\"\n"},
+		{"jobs", "redis://:hunter2@cache", "jobs: redis://***@cache:6379/0\n"},
+		{"jobs", "./jobs.db", "jobs: ./jobs.db\n"},
+		{"retention", "2d", "retention: 2d\n"},
 		{"log.level", "debug", "level: debug\n"},
 		{"log.format", "json", "format: json\n"},
 	} {

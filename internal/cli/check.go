@@ -16,12 +16,12 @@ const defaultFile = "headgate.yaml"
 
 func newCheck(w World) *cobra.Command {
 	var (
-		file           string
+		file, jobs     string
 		state          stateFlags
 		offline, force bool
 	)
 	cmd := &cobra.Command{
-		Use:   "check [-c FILE] [--state S] [--offline]",
+		Use:   "check [-c FILE] [--state S] [--jobs S] [--offline]",
 		Short: "Validate a configuration file and print what is in effect, secrets hidden",
 		Long: `Check reads a file as serve does, with the same flags over it. It prints the
 effective configuration, with all defaults and with secrets hidden, to stdout,
@@ -30,10 +30,11 @@ printed with its place, and the exit status is 2.
 
 A Redis that is the state is asked what it is and how it is set up. One that
 cannot keep quotas is a fault too: a replica, or one that drops keys when its
-memory is full. One that does not answer is exit status 1. With --state and no
-file the Redis alone is checked.`,
+memory is full. One that keeps jobs is asked how durable they are there. A Redis
+that does not answer is exit status 1. With --state or --jobs and no file the
+Redis alone is checked.`,
 		Example: `  headgate check -c headgate.yaml
-  headgate check --state redis://localhost:6379`,
+  headgate check --state redis://localhost:6379 --jobs redis://localhost:6379`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			place := config.Error{File: file, Path: "state"}
 			if state.state != "" {
@@ -43,11 +44,12 @@ file the Redis alone is checked.`,
 				c   config.Config
 				err error
 			)
-			bare := state.state != "" && !cmd.Flags().Changed("config") && isMissing(file)
+			settings := append(state.settings(), setting{"jobs", jobs})
+			bare := state.state+jobs != "" && !cmd.Flags().Changed("config") && isMissing(file)
 			if bare {
-				err = setOver(cmd, state.settings(), &c)
+				err = setOver(cmd, settings, &c)
 			} else {
-				c, err = loadUnder(cmd, state.settings(), file)
+				c, err = loadUnder(cmd, settings, file)
 			}
 			if err != nil {
 				return err
@@ -57,9 +59,9 @@ file the Redis alone is checked.`,
 					fmt.Fprintln(w.Err, "note:", note)
 				}
 			}
-			var fault error // of the state; what is in effect is printed all the same
+			var fault error // of the stores; what is in effect is printed all the same
 			if !offline {
-				fault = checkState(w.Err, c, place, force)
+				fault = errors.Join(checkState(w.Err, c, place, force), checkJobs(w.Err, c))
 			}
 			if !bare {
 				err = c.WithDefaults().Print(w.Out)
@@ -70,6 +72,7 @@ file the Redis alone is checked.`,
 	f := cmd.Flags()
 	f.StringVarP(&file, "config", "c", defaultFile, "configuration `FILE`")
 	state.add(f)
+	f.StringVar(&jobs, "jobs", "", "`WHERE` jobs are kept, in place of what the file says")
 	f.BoolVar(&offline, "offline", false, "ask no Redis")
 	f.BoolVar(&force, "force", false, "only warn of a Redis that drops keys when its memory is full")
 	return cmd
