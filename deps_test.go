@@ -31,7 +31,7 @@ var floors = [][]string{
 	{"internal/stores"},
 	{"config", "internal/http1", "internal/redisstore"},
 	{"internal/ledger", "internal/retry", "internal/tokens", "internal/mock", "internal/lease/leasetest", "internal/job/jobtest", "internal/sqlitestore", "internal/redistest"},
-	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job"},
+	{"internal/limit", "internal/breaker", "internal/line", "internal/dialect", "internal/lease", "internal/job", "internal/source"},
 }
 
 // refused are arrows that point down and are wrong all the same.
