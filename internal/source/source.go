@@ -160,11 +160,9 @@ type Letters interface {
 type Status struct {
 	Name     string `json:"name"`
 	Upstream string `json:"upstream"`
-	Queue    string `json:"queue"`           // its key
-	Dead     string `json:"dead"`            // key of the dead letters
 	Waiting  int64  `json:"waiting"`         // in the queue; -1: unknown
 	Running  int64  `json:"running"`         // held by this instance
 	Done     int64  `json:"done"`            // by this instance, since it started
-	Failed   int64  `json:"failed"`          // the same, of dead letters
+	Dead     int64  `json:"dead"`            // the same
 	Fault    string `json:"fault,omitempty"` // why nothing is taken or written now
 }

@@ -70,6 +70,7 @@ type SourceOptions struct {
 	Name     string
 	Upstream string
 	Queue    source.Queue
+	Letters  source.Letters // its dead; nil: nobody asks for them
 	Template *source.Template
 	Door     Door
 
@@ -164,6 +165,12 @@ func (s *Source) Run(taking, working context.Context) {
 	background.Wait()
 }
 
+// Name returns the name of the source.
+func (s *Source) Name() string { return s.options.Name }
+
+// Letters returns the dead letters of the source.
+func (s *Source) Letters() source.Letters { return s.options.Letters }
+
 // Status returns how the source stands.
 func (s *Source) Status(ctx context.Context) source.Status {
 	waiting, err := s.options.Queue.Waiting(ctx)
@@ -171,7 +178,7 @@ func (s *Source) Status(ctx context.Context) source.Status {
 	defer s.mu.Unlock()
 	status := source.Status{
 		Name: s.options.Name, Upstream: s.options.Upstream, Waiting: waiting,
-		Running: int64(len(s.mu.held)), Done: s.mu.done, Failed: s.mu.dead,
+		Running: int64(len(s.mu.held)), Done: s.mu.done, Dead: s.mu.dead,
 	}
 	for _, fault := range s.mu.faults {
 		status.Fault = fault.Error()

@@ -39,7 +39,7 @@ func TestSourceDrainsItsQueueAtTheQuota(t *testing.T) {
 		if up.total() != 500 {
 			t.Errorf("the upstream saw %d calls, want 500", up.total())
 		}
-		if st := s.Status(t.Context()); st.Done != 500 || st.Failed != 0 || st.Running != 0 || st.Fault != "" {
+		if st := s.Status(t.Context()); st.Done != 500 || st.Dead != 0 || st.Running != 0 || st.Fault != "" {
 			t.Errorf("status %+v", st)
 		}
 		if e := q.ended("m0007"); e.Status != 200 || string(e.Body) != "{}" || e.Attempts != 1 {
