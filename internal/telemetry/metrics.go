@@ -25,7 +25,10 @@ type Metrics struct {
 	waits    *series[string, prometheus.Observer] // by upstream
 	delays   *series[string, prometheus.Observer] // by upstream
 	syncs    prometheus.Observer
+	messages *series[messageLabels, prometheus.Counter]
 }
+
+type messageLabels struct{ source, outcome string }
 
 type callLabels struct{ upstream, client, outcome string }
 
@@ -54,6 +57,10 @@ func NewMetrics(version, commit string) *Metrics {
 	waits := secondsVec("headgate_line_wait_seconds", "Time an attempt stood in line before its permit.", "upstream")
 	delays := secondsVec("headgate_retry_delay_seconds", "Time chosen between an attempt and the next one of the same call.", "upstream")
 	store := secondsVec("headgate_store_seconds", "Time the store took to answer, or to fail.", "op")
+	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "headgate_source_messages_total",
+		Help: "Messages of sources: taken from the queue, done, dead, returned to the queue, or lost to another instance.",
+	}, []string{"source", "outcome"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "headgate_build_info",
 		Help: "Always 1; the labels say which build runs.",
@@ -75,8 +82,11 @@ func NewMetrics(version, commit string) *Metrics {
 		waits:  newSeries(func(u string) prometheus.Observer { return waits.WithLabelValues(u) }, toOther),
 		delays: newSeries(func(u string) prometheus.Observer { return delays.WithLabelValues(u) }, toOther),
 		syncs:  store.WithLabelValues("sync"),
+		messages: newSeries(
+			func(k messageLabels) prometheus.Counter { return messages.WithLabelValues(k.source, k.outcome) },
+			func(k messageLabels) messageLabels { k.source = other; return k }),
 	}
-	m.registry.MustRegister(calls, attempts, waits, delays, store, build,
+	m.registry.MustRegister(calls, attempts, waits, delays, store, messages, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -92,6 +102,11 @@ func (m *Metrics) Watch(status func() headgate.Status) {
 // called once.
 func (m *Metrics) WatchJobs(counts func(context.Context) (map[job.State]int64, error)) {
 	m.registry.MustRegister(jobGauges{counts})
+}
+
+// SourceCounted counts messages of a source: worker.SourceEvents.Counted.
+func (m *Metrics) SourceCounted(source, outcome string, n int) {
+	m.messages.get(messageLabels{source, outcome}).Add(float64(n))
 }
 
 // Handler serves the metrics in the formats that Prometheus asks for.
