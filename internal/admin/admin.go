@@ -41,7 +41,8 @@ func (s State) String() string {
 	return "starting"
 }
 
-// Options are what New needs. All fields but Commit and Jobs are required.
+// Options are what New needs. All fields but Commit, Jobs and Sources are
+// required.
 type Options struct {
 	Listen  string                 // host:port as configured: its host is allowed in the Host header
 	Version string                 // of this build
@@ -49,6 +50,7 @@ type Options struct {
 	Status  func() headgate.Status // of the gate
 	Metrics http.Handler           // in Prometheus' formats
 	Jobs    job.Records            // nil: no jobs are kept
+	Sources func() []Source        // that are drained now; nil: none
 }
 
 // Admin serves the admin plane. New makes one; it is Starting until told
@@ -74,6 +76,7 @@ func New(o Options) *Admin {
 		a.watch = jobhttp.NewWatch(o.Jobs)
 	}
 	a.addJobs(mux)
+	a.addSources(mux)
 	a.handler = guard(o.Listen, mux)
 	return a
 }
@@ -117,6 +120,7 @@ const indexText = `Headgate %s (%s)
 /metrics        Prometheus
 /api/v1/status  upstreams, lines, limits, pauses, breakers, instances and numbers of jobs as JSON
 /api/v1/jobs    jobs as JSON; headgate jobs shows, retries, cancels and purges them
+/api/v1/sources queues that are drained, as JSON; headgate sources looks after their dead letters
 `
 
 func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {

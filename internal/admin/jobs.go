@@ -11,6 +11,7 @@ import (
 
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/jobhttp"
+	"github.com/headgate/headgate/internal/source"
 )
 
 // storePatience bounds each step of the store.
@@ -29,6 +30,9 @@ var problems = []struct {
 }{
 	{errBadFilter, http.StatusBadRequest, "bad-request"},
 	{errNoJobs, http.StatusNotFound, "no-jobs"},
+	{errNoSource, http.StatusNotFound, "unknown-source"},
+	{errLetters, http.StatusServiceUnavailable, "source-unavailable"},
+	{source.ErrNoLetter, http.StatusNotFound, "unknown-letter"},
 	{job.ErrNotFound, http.StatusNotFound, "unknown-job"},
 	{job.ErrNoResponse, http.StatusNotFound, "no-response"},
 	{job.ErrNotEnded, http.StatusConflict, "job-not-ended"},
