@@ -37,6 +37,7 @@ const (
 // jobServer is the admin plane of a running instance.
 type jobServer struct {
 	base *url.URL
+	root string // path that all questions begin with
 }
 
 // newJobServer reads an address: a URL, or host and port.
@@ -50,7 +51,7 @@ func newJobServer(address string) (*jobServer, error) {
 		return nil, fmt.Errorf("want a URL such as %s, with no user and no query", defaultServer)
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	return &jobServer{base: u}, nil
+	return &jobServer{base: u, root: "/api/v1/jobs"}, nil
 }
 
 func (s *jobServer) String() string { return s.base.String() }
@@ -79,7 +80,7 @@ func (e *faultError) Error() string { return e.text }
 // body.
 func (s *jobServer) do(ctx context.Context, method, path string, query url.Values, fields http.Header) (*http.Response, error) {
 	u := *s.base
-	u.Path += "/api/v1/jobs" + path
+	u.Path += s.root + path
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 	if err != nil {

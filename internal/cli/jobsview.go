@@ -57,6 +57,11 @@ func (p jobPainter) list(out io.Writer, jobs []job.Job, now time.Time) error {
 			strconv.Itoa(j.Attempted), statusText(j.Status), age(now.Sub(j.CreatedAt)), printable(j.Reason),
 		})
 	}
+	return p.table(out, rows)
+}
+
+// table prints rows, of which the first is the head.
+func (p jobPainter) table(out io.Writer, rows [][]string) error {
 	for i, line := range columns(rows) {
 		if i == 0 {
 			line = p.dim.Render(line)
