@@ -1,12 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/headgate/headgate/internal/source"
 )
 
 // JobStore is where jobs are kept: what Jobs says, taken apart. The zero value is
@@ -168,13 +170,35 @@ func (v *validator) sourceRequest(path string, r SourceRequest) {
 	if v.needed(path+".upstream", r.Upstream == "") && !slices.Contains(known, r.Upstream) {
 		v.fault(path+".upstream", r.Upstream, "no upstream has this name", nearest(r.Upstream, known))
 	}
-	if !v.absent(path+".method", r.Method == "") && !method.MatchString(r.Method) {
-		v.fault(path+".method", r.Method, `want a method in capitals, such as "POST"`, "")
+	if !v.needed(path+".path", r.Path == "") {
+		return
 	}
-	if v.needed(path+".path", r.Path == "") && !strings.HasPrefix(r.Path, "/") && !strings.HasPrefix(r.Path, "{{") {
-		v.fault(path+".path", r.Path, `want a path such as "/v1/analyze"`, "")
+	if _, err := r.Template(); err != nil {
+		for _, fault := range faultsOf(err) {
+			msg := fault.Msg
+			if fault.Line > 1 {
+				msg = fmt.Sprintf("line %d: %s", fault.Line, msg)
+			}
+			v.fault(path+"."+fault.Field, "", msg, "")
+		}
 	}
 }
 
-// method is what a source may call with: no CONNECT or TRACE.
-var method = regexp.MustCompile(`^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$`)
+// Template returns what makes calls of a source's messages. The error is one that
+// Validate would report.
+func (r SourceRequest) Template() (*source.Template, error) {
+	return source.ParseTemplate(source.Request{Method: r.Method, Path: r.Path, Headers: r.Headers, Body: r.Body})
+}
+
+// faultsOf takes apart what ParseTemplate joins.
+func faultsOf(err error) []*source.TemplateError {
+	var faults []*source.TemplateError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			faults = append(faults, faultsOf(e)...)
+		}
+	} else if fault, ok := errors.AsType[*source.TemplateError](err); ok {
+		faults = append(faults, fault)
+	}
+	return faults
+}

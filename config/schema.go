@@ -13,10 +13,10 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// source is the file with the types, whose comments are the descriptions.
+// types is the file with the types, whose comments are the descriptions.
 //
 //go:embed config.go
-var source string
+var types string
 
 // expansion matches text that holds ${env:…} or ${file:…}, which may stand in
 // for any value.
@@ -31,7 +31,7 @@ const (
 // Schema returns the JSON Schema (draft 2020-12) of the file. It accepts all
 // that Parse accepts; what one value says about another, only Parse knows.
 func Schema() ([]byte, error) {
-	comments, err := readComments(source)
+	comments, err := readComments(types)
 	if err != nil {
 		return nil, err
 	}

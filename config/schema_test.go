@@ -47,7 +47,7 @@ func TestSchemaDescribesEveryCommentedField(t *testing.T) {
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
-	comments, err := readComments(source)
+	comments, err := readComments(types)
 	if err != nil {
 		t.Fatal(err)
 	}

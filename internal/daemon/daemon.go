@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -108,7 +109,10 @@ type daemon struct {
 	config  config.Config // in force, with its defaults
 	log     *telemetry.Log
 	gate    *headgate.Gate
+	metrics *telemetry.Metrics
 	jobs    *jobs // nil: none are kept
+	sources *sources
+	inForce atomic.Pointer[config.Config] // config, for those who run beside
 	gateway *gateway.Gateway
 	admin   *admin.Admin
 	planes  []*plane
@@ -129,6 +133,8 @@ func (d *daemon) open(ctx context.Context) error {
 		return err
 	}
 	metrics := telemetry.NewMetrics(o.Version, o.Commit)
+	d.metrics = metrics
+	d.inForce.Store(&d.config)
 	d.gate, err = headgate.Open(ctx, d.config, headgate.WithEvents(telemetry.Tee(metrics.Events(), d.log.Events())))
 	if err != nil {
 		return fmt.Errorf("open the gate: %w", err)
@@ -139,6 +145,9 @@ func (d *daemon) open(ctx context.Context) error {
 	if d.jobs, err = d.openJobs(ctx); err != nil {
 		return err
 	}
+	if d.sources, err = d.openSources(); err != nil {
+		return err
+	}
 	front := gateway.Options{RootMount: o.RootMount}
 	back := admin.Options{
 		Listen:  d.config.Admin,
@@ -146,6 +155,7 @@ func (d *daemon) open(ctx context.Context) error {
 		Commit:  o.Commit,
 		Status:  d.gate.Status,
 		Metrics: metrics.Handler(),
+		Sources: d.sources.list,
 	}
 	if d.jobs != nil {
 		front.Jobs, back.Jobs = d.jobs.store, d.jobs.store
@@ -179,6 +189,7 @@ func (d *daemon) serve() {
 	if d.jobs != nil {
 		d.jobs.start(d.hearOfJob, func(err error) { d.log.Warn("jobs are given back late", "error", err) })
 	}
+	d.sources.start()
 	for _, p := range d.planes {
 		p.server.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
 		d.running.Go(func() {
@@ -201,6 +212,9 @@ func (d *daemon) serve() {
 		d.log.Info("listening", "plane", p.name, "addr", addr.String(), "tls", p.tls)
 	}
 }
+
+// upstream returns what the configuration in force says of one.
+func (d *daemon) upstream(name string) config.Upstream { return d.inForce.Load().Upstreams[name] }
 
 // hearOfJob tells all who may wait for a job.
 func (d *daemon) hearOfJob(n job.Notice) {
@@ -275,17 +289,17 @@ func (d *daemon) stop() error {
 			}
 		}
 	})
+	var background sync.WaitGroup
+	background.Go(func() { d.sources.stop(ctx) })
 	if d.jobs != nil {
-		running.Go(func() { d.jobs.stop(ctx) })
+		background.Go(func() { d.jobs.stop(ctx) })
 	}
 	err := d.gateway.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrCutOff, context.Cause(ctx))
 		d.log.Warn("calls in flight were cut off", "reason", context.Cause(ctx))
 	}
-	if d.jobs != nil {
-		<-d.jobs.worked
-	}
+	background.Wait()
 	cut(nil)
 	running.Wait()
 	return err
@@ -301,6 +315,9 @@ func (d *daemon) close() error {
 		d.forget()
 	}
 	d.running.Wait()
+	if d.sources != nil {
+		d.sources.close()
+	}
 	if d.jobs != nil {
 		errs = append(errs, d.jobs.close())
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/headgate/headgate"
@@ -22,7 +21,6 @@ import (
 type jobs struct {
 	store   job.Store
 	worker  *worker.Worker
-	config  atomic.Pointer[config.Config] // in force
 	running sync.WaitGroup
 
 	stopTaking, stopWorking, stopHearing context.CancelCauseFunc
@@ -38,14 +36,13 @@ func (d *daemon) openJobs(ctx context.Context) (*jobs, error) {
 	}
 	replay(ctx, d.gate, store, d.config)
 	j := &jobs{store: store, worked: make(chan struct{})}
-	j.config.Store(&d.config)
 	o := worker.Options{
 		Store:     store,
 		Door:      d.gate,
 		Name:      instanceName(),
-		Attempts:  func(upstream string) int { return j.config.Load().Upstreams[upstream].Retry.Attempts },
-		URL:       func(upstream string) string { return j.config.Load().Upstreams[upstream].URL },
-		Weight:    j.weight,
+		Attempts:  func(upstream string) int { return d.upstream(upstream).Retry.Attempts },
+		URL:       func(upstream string) string { return d.upstream(upstream).URL },
+		Weight:    d.weight,
 		Retention: time.Duration(d.config.Retention),
 		Events:    d.log.JobEvents(),
 	}
@@ -73,8 +70,9 @@ func instanceName() string {
 	return fmt.Sprintf("%s-%d-%s", strings.ReplaceAll(host, "/", "-"), os.Getpid(), strings.ToLower(rand.Text()[:6]))
 }
 
-func (j *jobs) weight(client string) int {
-	for _, c := range j.config.Load().Clients {
+// weight returns that of a client's calls.
+func (d *daemon) weight(client string) int {
+	for _, c := range d.inForce.Load().Clients {
 		if c.Name == client {
 			return c.Weight
 		}

@@ -39,8 +39,9 @@ func (d *daemon) reload(asked bool) {
 		d.refuse(err)
 	}
 	d.loaded, d.config = loaded, next
-	if d.jobs != nil {
-		d.jobs.config.Store(&next)
+	d.inForce.Store(&next)
+	if err := d.sources.reload(next.Sources); err != nil {
+		d.refuse(err)
 	}
 	if len(fixed) > 0 {
 		d.log.Warn("reloaded, but for what needs a restart", "file", d.options.File, "restart", strings.Join(fixed, ","))

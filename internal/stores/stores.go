@@ -52,3 +52,26 @@ func Jobs(cfg config.Config) (job.Store, error) {
 	}
 	return s, nil
 }
+
+// Source returns the queue that a source of cfg drains, for a holder whose name
+// nobody had before.
+func Source(c config.Source, holder string) (*redisstore.Source, error) {
+	at, err := c.Store()
+	if err != nil {
+		return nil, err
+	}
+	q, err := redisstore.OpenSource(redisstore.SourceOptions{
+		Options: Redis(at, ""),
+		Name:    c.Name,
+		Holder:  holder,
+		List:    c.List,
+		Stream:  c.Stream,
+		Group:   c.Group,
+		Results: redisstore.Destination(c.Results),
+		Dead:    redisstore.Destination(c.Dead),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("source %q at %s: %w", c.Name, at, err)
+	}
+	return q, nil
+}
