@@ -36,9 +36,10 @@ type desk struct {
 		accounts  map[*ledger.Book]*account // nil is that of the limits that all share; only in a fleet
 		joined    bool                      // seats may share limits
 		seats     map[seatKey]*seat
-		sweepAt   int    // seats at which unused ones are looked for
-		lanes     uint64 // last number given to a seat
-		held      held   // serveLocked's own, between its calls
+		sweepAt   int       // seats at which unused ones are looked for
+		lanes     uint64    // last number given to a seat
+		spaced    time.Time // when Space was asked for; zero: it was not
+		held      held      // serveLocked's own, between its calls
 		alarm     *time.Timer
 		rings     time.Time   // when alarm is due; zero: it is not set
 		clerk     *time.Timer // looks after the stock

@@ -40,6 +40,30 @@ func (g *Gate) Replay(sent []Sent) {
 	}
 }
 
+// Space has a gate keep attempts apart for a window of each limit, instead of
+// letting the first of them leave in a burst. It is for a process that takes the
+// place of one of which nobody knows what it sent: where that kept attempts apart
+// as well, the two together stay within the limit.
+func (g *Gate) Space() {
+	if g.fleet != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range g.desks {
+		d.space()
+	}
+}
+
+func (d *desk) space() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.spaced = time.Now()
+	for _, s := range d.mu.seats {
+		s.book.Space(d.mu.spaced)
+	}
+}
+
 // replay counts an attempt of which no more is known than that it was made.
 func (d *desk) replay(u *upstream, key credentialKey, s Sent) {
 	d.mu.Lock()

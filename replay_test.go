@@ -53,3 +53,26 @@ func TestReplayForgetsWhatIsLongAgo(t *testing.T) {
 		}
 	})
 }
+
+func TestSpaceKeepsTheFirstWindowApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := openGate(t, &fake{}, config.Upstream{Limits: limits("10/1s")})
+		g.Space()
+		start := time.Now()
+		for i := range 10 {
+			get(t, g)
+			least := time.Duration(i)*95*time.Millisecond - 20*time.Millisecond // timers may be late
+			if took := time.Since(start); took < least {
+				t.Errorf("call %d went after %v, want not before %v", i, took, least)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		start = time.Now()
+		for range 5 {
+			get(t, g)
+		}
+		if took := time.Since(start); took > 50*time.Millisecond {
+			t.Errorf("five calls took %v after the first window, want them at once", took)
+		}
+	})
+}

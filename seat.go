@@ -136,6 +136,9 @@ func (d *desk) seatLocked(now time.Time, u *upstream, credential credentialKey) 
 		choice:     len(u.keys) > 1,
 	}
 	d.mu.seats[key] = s
+	if !d.mu.spaced.IsZero() {
+		s.book.Space(d.mu.spaced)
+	}
 	d.accountLocked(now, s, credential.hash != 0)
 	return s
 }

@@ -272,6 +272,9 @@ sources:
 	if text := redis.CLI("LRANGE", "reviews:dead", "0", "-1"); json.Unmarshal([]byte(text), &dead) != nil || dead.Reason == "" {
 		t.Errorf("dead letters = %s, want the message that broke off, with a reason", text)
 	}
+	if refused := up.history().refused(); refused > 10 {
+		t.Errorf("%d requests were refused, want at most 10: nobody remembers what the killed instance sent, but both kept it apart", refused)
+	}
 	if left := redis.CLI("LLEN", "reviews:pending"); left != "0" {
 		t.Errorf("%s messages are left in the list, want none", left)
 	}

@@ -49,6 +49,9 @@ func (d *daemon) openSources() (*sources, error) {
 		}
 		s.mu.all = append(s.mu.all, one)
 	}
+	if len(s.mu.all) > 0 {
+		d.gate.Space() // what the process before this one sent has left no record
+	}
 	return s, nil
 }
 

@@ -21,6 +21,14 @@ type pace struct {
 	credit time.Duration // a window at most
 }
 
+// Space keeps attempts apart, pressure or not, for a window of each limit from a
+// moment on.
+func (b *Book) Space(from time.Time) {
+	for _, t := range b.tallies {
+		t.pace.until = later(t.pace.until, from.Add(t.rule.Limit.Window))
+	}
+}
+
 // passed takes the gap of a weight that starts now. Time that went by unused is
 // lost, first of the credit.
 func (p *pace) passed(now time.Time, w int64) {
