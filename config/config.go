@@ -16,7 +16,7 @@ type Config struct {
 	State       string              `yaml:"state,omitempty"`         // where quotas, pauses and breakers are kept: memory, or an address that begins with redis:// or its like (see Store); default memory
 	Namespace   string              `yaml:"namespace,omitempty"`     // instances with the same state and namespace share; 1 to 64 letters, digits, ".", "_" and "-"; default "default"
 	OnStoreLoss string              `yaml:"on_store_loss,omitempty"` // what an instance does while it cannot reach the state: share (go on with limit / instances last alive), wait or fail; default share
-	Jobs        string              `yaml:"jobs,omitempty"`          // where jobs are kept: the path of a SQLite file, an address that begins with redis:// or its like (see Store), or none; default none
+	Jobs        string              `yaml:"jobs,omitempty"`          // where jobs are kept: the path of a SQLite file, an address that begins with redis:// or its like (see Store), or none; default ./headgate.db, made by the first job
 	Retention   Duration            `yaml:"retention,omitempty"`     // how long a job that has ended is kept; default 24h
 	Callbacks   Callbacks           `yaml:"callbacks,omitempty"`     // who may be told that a job has ended; default nobody
 	Log         Log                 `yaml:"log,omitempty"`

@@ -84,7 +84,7 @@ func TestWithDefaultsFillsEveryFieldAndChangesNothingElse(t *testing.T) {
 	}
 	got := c.WithDefaults()
 	want := Config{
-		Listen: "127.0.0.1:8787", Admin: "127.0.0.1:8788", State: "memory", Namespace: "default", OnStoreLoss: "share", Jobs: "none", Retention: Duration(24 * time.Hour),
+		Listen: "127.0.0.1:8787", Admin: "127.0.0.1:8788", State: "memory", Namespace: "default", OnStoreLoss: "share", Jobs: "./headgate.db", Retention: Duration(24 * time.Hour),
 		Log: Log{Level: "info", Format: "text"},
 		Upstreams: map[string]Upstream{"a": {
 			URL: "http://x", Dialect: "auto", Quota: "a", Guard: "adaptive",

@@ -15,7 +15,7 @@ func (c Config) WithDefaults() Config {
 	def(&c.State, "memory")
 	def(&c.Namespace, "default")
 	def(&c.OnStoreLoss, "share")
-	def(&c.Jobs, "none")
+	def(&c.Jobs, "./headgate.db")
 	def(&c.Retention, Duration(24*time.Hour))
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")

@@ -128,7 +128,7 @@ func TestLoadReadsJobsAndSources(t *testing.T) {
 
 func TestJobStoreReadsEveryForm(t *testing.T) {
 	for _, test := range []struct{ jobs, want string }{
-		{"", "none"},
+		{"", "headgate.db"},
 		{"none", "none"},
 		{"./headgate.db", "headgate.db"},
 		{"/var/lib/headgate/jobs.db", "/var/lib/headgate/jobs.db"},

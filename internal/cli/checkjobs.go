@@ -15,7 +15,7 @@ import (
 // that runs has it.
 func checkJobs(w io.Writer, c config.Config) error {
 	at, err := c.JobStore()
-	if err != nil || at.None() {
+	if err != nil || at.None() || c.Jobs == "" {
 		return err
 	}
 	if at.File != "" {

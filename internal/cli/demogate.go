@@ -23,6 +23,7 @@ func openDemoGates(configs []config.Config) (*demoGates, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &demoGates{stop: cancel, ended: make(chan error, len(configs))}
 	for running, c := range configs {
+		c.Jobs = "none" // a demonstration leaves no files
 		addr := make(chan net.Addr, 1)
 		go func() {
 			g.ended <- daemon.Run(ctx, daemon.Options{

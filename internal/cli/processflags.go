@@ -42,7 +42,7 @@ func (p *processFlags) add(f *pflag.FlagSet) {
 	p.stateFlags.add(f)
 	f.StringVarP(&p.listen, "listen", "a", "", "`ADDRESS` of the gateway; port 0 is any free one (default 127.0.0.1:8787)")
 	f.StringVar(&p.admin, "admin", "", "`ADDRESS` of health, metrics and status, or off (default 127.0.0.1:8788)")
-	f.StringVar(&p.jobs, "jobs", "", "`WHERE` jobs are kept, calls with Prefer: respond-async: a file of SQLite, such as\n./headgate.db, or the ADDRESS of a Redis (default none)")
+	f.StringVar(&p.jobs, "jobs", "", "`WHERE` jobs are kept, calls with Prefer: respond-async: a file of SQLite, the\nADDRESS of a Redis, or none (default ./headgate.db, made by the first job)")
 	f.StringVar(&p.retention, "retention", "", "`DURATION` for which a job that has ended is kept (default 24h)")
 	f.StringVar(&p.logLevel, "log-level", "", "`LEVEL`: debug, info, warn or error (default info)")
 	f.StringVar(&p.logFormat, "log-format", "", "`FORMAT`: text or json (default text)")

@@ -30,9 +30,12 @@ type jobs struct {
 // openJobs opens the store of jobs and what runs them; nil if none are kept. What
 // the store knows of the last process the gate is told.
 func (d *daemon) openJobs(ctx context.Context) (*jobs, error) {
-	store, err := stores.Jobs(d.config)
-	if store == nil || err != nil {
+	store, err := stores.Jobs(d.loaded)
+	if store == nil {
 		return nil, err
+	}
+	if err != nil { // of a file that nobody named
+		d.log.Warn("jobs are not kept until their file can be opened", "error", err)
 	}
 	replay(ctx, d.gate, store, d.config)
 	j := &jobs{store: store, worked: make(chan struct{})}

@@ -32,19 +32,28 @@ func Redis(at config.Store, namespace string) redisstore.Options {
 }
 
 // Jobs opens the store of jobs that cfg names; nil if it names none. A Redis that
-// is away is no error here.
+// is away is no error here. Where nothing is said of jobs the file of the default
+// is made by the first one; then the error does not keep the store from being
+// used.
 func Jobs(cfg config.Config) (job.Store, error) {
+	said := cfg.Jobs != ""
 	cfg = cfg.WithDefaults()
 	at, err := cfg.JobStore()
 	switch {
 	case err != nil || at.None():
 		return nil, err
 	case at.File != "":
-		s, err := sqlitestore.Open(at.File, sqlitestore.Options{Retention: time.Duration(cfg.Retention)})
-		if err != nil {
-			return nil, err
+		open := func() (job.Store, error) {
+			s, err := sqlitestore.Open(at.File, sqlitestore.Options{Retention: time.Duration(cfg.Retention)})
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
 		}
-		return s, nil
+		if said {
+			return open()
+		}
+		return newLazy(at.File, open)
 	}
 	s, err := redisstore.OpenJobs(Redis(at.Redis, cfg.Namespace))
 	if err != nil {
