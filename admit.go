@@ -12,9 +12,12 @@ func (c *call) admit() error {
 	if c.began = c.entered; c.attempts > 0 {
 		c.began = time.Now()
 	}
+	c.waiter.stood, c.waiter.behind = false, ""
 	err := c.admitAnywhere()
 	if err != nil {
-		c.waited += time.Since(c.began)
+		now := time.Now()
+		c.waited += now.Sub(c.began)
+		c.traceWait(ForPermit, c.began, now, err)
 		return err
 	}
 	c.inLine = c.waiter.admitted.Sub(c.began)
@@ -22,6 +25,7 @@ func (c *call) admit() error {
 	c.attempts++
 	c.tried++
 	c.upstream = c.waiter.upstream // another one if it was reloaded while the call waited
+	c.traceWait(ForPermit, c.began, c.waiter.admitted, nil)
 	return nil
 }
 
@@ -122,13 +126,17 @@ func goesElsewhere(err error) bool {
 
 // hold waits until a moment, outside the line, in the name of a call that will
 // be repeated.
-func (c *call) hold(until time.Time) error {
-	d := time.Until(until)
+func (c *call) hold(until time.Time) (err error) {
+	started := time.Now()
+	d := until.Sub(started)
 	if d <= 0 {
 		return nil
 	}
-	started := time.Now()
-	defer func() { c.waited += time.Since(started) }()
+	defer func() {
+		now := time.Now()
+		c.waited += now.Sub(started)
+		c.traceWait(ForBackoff, started, now, err)
+	}()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -28,6 +28,7 @@ type call struct {
 	upstream *upstream // that the call is at: home, or a fallback
 	req      *http.Request
 	caller   Caller
+	trace    CallTrace     // nil: nothing follows the call
 	cost     Cost          // as the caller said
 	maxWait  time.Duration // in line and between attempts, all together; 0: no bound
 	deadline time.Time     // for the answer to begin; zero: none

@@ -73,6 +73,8 @@ type waiter struct {
 	deadline  time.Time     // for the permit; zero: none
 	elsewhere bool          // it has somewhere else to go while the breaker is open
 	waited    bool          // it has been in line
+	stood     bool          // in line, for the permit that is asked for now
+	behind    string        // the limit that held it back last; "": none that is known
 	final     bool          // it would be the call's last attempt
 	bare      bool          // not an HTTP call: its permit may come from a stock
 	ready     chan struct{} // nil: it has never been in line
@@ -162,6 +164,7 @@ func (d *desk) admit(ctx context.Context, w *waiter, back bool) error {
 	if granted, err := d.enter(w, back); granted || err != nil {
 		return err
 	}
+	w.stood = true
 	var late <-chan time.Time
 	if end, ok := ctx.Deadline(); !w.deadline.IsZero() && (!ok || w.deadline.Before(end)) {
 		timer := time.NewTimer(time.Until(w.deadline))
@@ -256,7 +259,9 @@ func (d *desk) hopelessLocked(now time.Time, w *waiter, back bool) error {
 	if w.deadline.IsZero() {
 		return nil
 	}
-	if f := d.forecastLocked(now, w); f.At.After(w.deadline) {
+	f := d.forecastLocked(now, w)
+	w.behind = f.Limit
+	if f.At.After(w.deadline) {
 		return &RefusedError{Upstream: w.upstream.name, Limit: f.Limit, RetryAt: f.At, Err: ErrDeadline}
 	}
 	return nil

@@ -134,9 +134,12 @@ func (b *body) finish(err error) {
 	if forget != nil {
 		forget()
 	}
-	now := b.attempt.end()
+	if err == io.EOF {
+		err = nil
+	}
+	now := b.attempt.end(err)
 	switch {
-	case err == nil || err == io.EOF:
+	case err == nil:
 		b.call.ended(now, b.outcome, b.status, nil)
 	case b.call.cause() != nil:
 		b.call.ended(now, OutcomeCancelled, b.status, b.call.cause())
@@ -216,17 +219,20 @@ func (a *attempt) drop(resp *http.Response) {
 		}
 		resp.Body.Close()
 	}
-	a.end()
+	a.end(nil)
 }
 
 // end gives back what the attempt still holds, frees its context, and returns
-// the moment. A second end does nothing.
-func (a *attempt) end() (now time.Time) {
+// the moment. err is what broke its answer off. A second end does nothing.
+func (a *attempt) end(err error) (now time.Time) {
 	if a.over {
 		now = time.Now()
 	} else {
 		now = a.desk.end(a.seat, a.grant)
 	}
 	a.cancel(nil)
+	if a.follows != nil {
+		a.follows.Ended(err)
+	}
 	return now
 }

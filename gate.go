@@ -25,6 +25,7 @@ type Gate struct {
 // shared is what the calls of a gate share.
 type shared struct {
 	events    Events
+	tracer    Tracer // nil: no call is followed
 	base      http.RoundTripper
 	random    func() float64
 	upstreams atomic.Pointer[map[string]*upstream]
@@ -146,7 +147,7 @@ func newOptions(opts []Option) options {
 }
 
 func newShared(o options) *shared {
-	return &shared{events: o.events, base: o.base, random: rand.Float64, closed: make(chan struct{})}
+	return &shared{events: o.events, tracer: o.tracer, base: o.base, random: rand.Float64, closed: make(chan struct{})}
 }
 
 // upstream returns the upstream of a name, or nil.

@@ -34,7 +34,7 @@ func (c *call) observe(a *attempt, resp *http.Response) dialect.Reading {
 	} else {
 		n = a.desk.answered(a.seat, a.grant, v)
 	}
-	c.tellAttempt(AttemptEnded{Status: resp.StatusCode, Reading: r, Took: took})
+	c.tellAttempt(a, AttemptEnded{Status: resp.StatusCode, Reading: r, Took: took})
 	c.gate.events.news(c.upstream.name, a.seat, n, r.Why)
 	return r
 }
@@ -73,7 +73,7 @@ func (c *call) observeFailure(a *attempt, err error) {
 	took := time.Since(a.started)
 	c.upstreamTime += took
 	n := a.desk.failed(a.seat, a.grant, a.sent(), c.cause() != nil || isCallers(err) || a.faulty())
-	c.tellAttempt(AttemptEnded{Took: took, Err: err})
+	c.tellAttempt(a, AttemptEnded{Took: took, Err: err})
 	c.gate.events.news(c.upstream.name, a.seat, n, err.Error)
 }
 

@@ -13,7 +13,8 @@ type options struct {
 	upstream config.Upstream // of a Transport
 	base     http.RoundTripper
 	events   Events
-	store    store // in place of the one that the configuration names; nil: none
+	tracer   Tracer // nil: no call is followed
+	store    store  // in place of the one that the configuration names; nil: none
 }
 
 type (
@@ -21,6 +22,7 @@ type (
 	retryOption  config.Retry
 	lineOption   config.Line
 	eventsOption Events
+	tracerOption struct{ Tracer }
 	baseOption   struct{ http.RoundTripper }
 )
 
@@ -30,6 +32,7 @@ func (l limitOption) apply(o *options) {
 func (r retryOption) apply(o *options)  { o.upstream.Retry = config.Retry(r) }
 func (l lineOption) apply(o *options)   { o.upstream.Line = config.Line(l) }
 func (e eventsOption) apply(o *options) { o.events = Events(e) }
+func (t tracerOption) apply(o *options) { o.tracer = t.Tracer }
 func (b baseOption) apply(o *options)   { o.base = b.RoundTripper }
 
 // Limit adds a limit to a Transport, written as in the configuration file:
@@ -46,6 +49,10 @@ func Line(l config.Line) Option { return lineOption(l) }
 
 // WithEvents has e told what passes.
 func WithEvents(e Events) Option { return eventsOption(e) }
+
+// WithTracer has t follow each call of a Transport or a Gate; nil: none is
+// followed, which costs nothing. Permits that Gate.Acquire grants are not calls.
+func WithTracer(t Tracer) Option { return tracerOption{t} }
 
 // Base sets what sends single attempts; by default an http.Transport that
 // keeps as many connections as there are calls. Bodies of its responses must be

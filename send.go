@@ -23,7 +23,8 @@ type attempt struct {
 	desk    *desk
 	seat    *seat
 	grant   grant
-	traces  bool // what sends it calls trace hooks
+	traces  bool         // what sends it calls trace hooks
+	follows AttemptTrace // nil: nothing does
 	started time.Time
 	over    bool // nothing is held any more
 	passed  bool // its answer has gone to the caller
@@ -155,16 +156,19 @@ func (c *call) prepare(a *attempt) error {
 		}
 		a.carry(body)
 	}
-	a.req = *c.req.WithContext(httptrace.WithClientTrace(a.ctx, &a.trace))
+	a.url = u.address(c.req.URL)
+	header, ctx := u.fields(c.req.Header, a.seat, c.abroad()), a.ctx
+	if c.trace != nil {
+		ctx, header = c.traceAttempt(ctx, a, header)
+	}
+	a.req = *c.req.WithContext(httptrace.WithClientTrace(ctx, &a.trace))
 	if a.body != nil {
 		a.req.Body = a.body
 	}
-	a.url = u.address(c.req.URL)
-	a.req.URL = &a.url
+	a.req.URL, a.req.Header = &a.url, header
 	if u.base != nil {
 		a.req.Host = "" // the upstream's own
 	}
-	a.req.Header = u.fields(c.req.Header, a.seat, c.abroad())
 	return nil
 }
 

@@ -125,6 +125,7 @@ func (d *desk) takeLocked(now time.Time, w *waiter) (grant, ledger.Wait, bool) {
 		}
 	}
 	if wait, ok := w.seat.book.Ready(now, &w.ask); !ok {
+		w.behind = wait.Limit
 		return grant{}, wait, false
 	}
 	ticket, ok := w.seat.breaker.Admit(now)

@@ -13,10 +13,13 @@ func (c *call) tellWaited() {
 }
 
 // tellAttempt tells how an attempt ended.
-func (c *call) tellAttempt(x AttemptEnded) {
+func (c *call) tellAttempt(a *attempt, x AttemptEnded) {
 	x.Upstream, x.Client, x.Attempt = c.upstream.name, c.caller.Name, c.attempts
 	c.gate.events.attemptEnded(x)
 	c.caller.Events.attemptEnded(x)
+	if a.follows != nil {
+		a.follows.Answered(x)
+	}
 }
 
 // ended tells how the call ended.
@@ -27,6 +30,9 @@ func (c *call) ended(now time.Time, outcome string, status int, err error) {
 	}
 	c.gate.events.callEnded(x)
 	c.caller.Events.callEnded(x)
+	if c.trace != nil {
+		c.trace.Ended(x)
+	}
 }
 
 // tellRetry tells that the call gets another attempt.

@@ -63,6 +63,7 @@ func (t *roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.unwatched = t.unwatched
+	c.traceCall()
 	return c.run()
 }
 
