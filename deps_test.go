@@ -25,6 +25,7 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/daemon"},
 	{"internal/telemetry"},
+	{"tracing"}, // public, as the door and config are
 	{"internal/gateway", "internal/admin", "internal/worker", "internal/batch"},
 	{"internal/pump", "internal/webhook", "internal/jobhttp"},
 	{""}, // the door
@@ -59,6 +60,7 @@ var doors = map[string][]string{
 	"golang.org/x/term":               {"internal/cli"},
 	"github.com/schollz/progressbar":  {"internal/cli"},
 	"github.com/prometheus":           {"internal/telemetry"},
+	"go.opentelemetry.io":             {"tracing", "internal/telemetry"},
 	"github.com/dunglas/httpsfv":      {"", "internal/gateway", "internal/dialect"},
 	"github.com/oklog/ulid/v2":        {"internal/job"},
 	"github.com/redis/rueidis":        {"internal/redisstore", "internal/redistest"},

@@ -44,6 +44,7 @@ those in flight; a second one ends it at once.`,
 			o := daemon.Options{
 				Grace:   grace,
 				Log:     w.Err,
+				Getenv:  os.Getenv,
 				Version: thisBuild().Version,
 				Commit:  thisBuild().Commit,
 			}

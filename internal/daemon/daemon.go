@@ -53,6 +53,10 @@ type Options struct {
 	// Log is where log lines go; nil: nowhere.
 	Log io.Writer
 
+	// Getenv returns a variable of the environment: those of OpenTelemetry
+	// (OTEL_*) say where traces go. nil: nowhere.
+	Getenv func(name string) string
+
 	// Listening is told each address that is listened on; nil: nobody asks.
 	Listening func(plane string, addr net.Addr)
 
@@ -108,6 +112,7 @@ type daemon struct {
 	loaded  config.Config // what Load returned last, to see whether it changed
 	config  config.Config // in force, with its defaults
 	log     *telemetry.Log
+	traces  *telemetry.Traces // nil: there are none
 	gate    *headgate.Gate
 	metrics *telemetry.Metrics
 	jobs    *jobs // nil: none are kept
@@ -135,7 +140,13 @@ func (d *daemon) open(ctx context.Context) error {
 	metrics := telemetry.NewMetrics(o.Version, o.Commit)
 	d.metrics = metrics
 	d.inForce.Store(&d.config)
-	d.gate, err = headgate.Open(ctx, d.config, headgate.WithEvents(telemetry.Tee(metrics.Events(), d.log.Events())))
+	if o.Getenv != nil {
+		if d.traces, err = telemetry.OpenTraces(ctx, o.Getenv, d.log.Logger, o.Version); err != nil {
+			return err
+		}
+	}
+	d.gate, err = headgate.Open(ctx, d.config,
+		headgate.WithEvents(telemetry.Tee(metrics.Events(), d.log.Events())), headgate.WithTracer(d.traces.Tracer()))
 	if err != nil {
 		return fmt.Errorf("open the gate: %w", err)
 	}
@@ -324,8 +335,22 @@ func (d *daemon) close() error {
 	if d.gate != nil {
 		errs = append(errs, d.gate.Close())
 	}
+	d.closeTraces()
 	if d.log != nil && d.failed != nil {
 		d.log.Info("stopped")
 	}
 	return errors.Join(errs...)
+}
+
+// lastTraces is how long the last traces may take to be delivered.
+const lastTraces = 5 * time.Second
+
+// closeTraces delivers what is left of them. That it cannot be is no reason to
+// have failed.
+func (d *daemon) closeTraces() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastTraces)
+	defer cancel()
+	if err := d.traces.Close(ctx); err != nil {
+		d.log.Warn("traces are lost", "error", err)
+	}
 }
