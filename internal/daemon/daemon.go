@@ -153,7 +153,7 @@ func (d *daemon) open(ctx context.Context) error {
 	d.memory.path = o.Memory
 	d.recall()
 	metrics.Watch(d.gate.Status)
-	if d.jobs, err = d.openJobs(ctx); err != nil {
+	if d.jobs, err = d.openJobs(ctx, telemetry.TeeJobs(metrics.JobEvents(), d.log.JobEvents())); err != nil {
 		return err
 	}
 	if d.sources, err = d.openSources(); err != nil {

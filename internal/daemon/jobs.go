@@ -28,8 +28,9 @@ type jobs struct {
 }
 
 // openJobs opens the store of jobs and what runs them; nil if none are kept. What
-// the store knows of the last process the gate is told.
-func (d *daemon) openJobs(ctx context.Context) (*jobs, error) {
+// the store knows of the last process the gate is told. events are told of the
+// jobs that are run.
+func (d *daemon) openJobs(ctx context.Context, events worker.Events) (*jobs, error) {
 	store, err := stores.Jobs(d.loaded)
 	if store == nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (d *daemon) openJobs(ctx context.Context) (*jobs, error) {
 		URL:       func(upstream string) string { return d.upstream(upstream).URL },
 		Weight:    d.weight,
 		Retention: time.Duration(d.config.Retention),
-		Events:    d.log.JobEvents(),
+		Events:    events,
 	}
 	if p := callbackPolicy(d.config); p != nil {
 		o.Callbacks = p

@@ -16,7 +16,8 @@ var (
 		"Share of a limit in use now; of the credential that uses most of it.", "upstream", "limit")
 	breakerState = gaugeDesc("headgate_breaker_state",
 		"0 closed, 1 half-open, 2 open; of the credential that is worst off.", "upstream")
-	paused    = gaugeDesc("headgate_paused", "1 while a credential of the upstream is paused, else 0.", "upstream")
+	paused = gaugeDesc("headgate_paused",
+		"1 while a credential of the upstream is paused, or a model or route of one alone, else 0.", "upstream")
 	storeUp   = gaugeDesc("headgate_store_up", "1 while the store that quotas are shared through answers, else 0.")
 	jobs      = gaugeDesc("headgate_jobs", "Calls that are stored, by the state they are in.", "state")
 	instances = gaugeDesc("headgate_instances", "Instances that share the limits of the upstream, of the credential that most do.", "upstream")
@@ -63,6 +64,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			sharing = max(sharing, len(b.Instances))
 			if b.PausedUntil != nil && b.PausedUntil.After(now) {
 				isPaused = 1
+			}
+			for _, p := range b.Paused {
+				if p.Until.After(now) {
+					isPaused = 1
+				}
 			}
 			for _, l := range b.Limits {
 				used := 0.0

@@ -14,6 +14,7 @@ import (
 	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/dialect"
 	"github.com/headgate/headgate/internal/job"
+	"github.com/headgate/headgate/internal/worker"
 )
 
 func TestMetricsTellWhatPassed(t *testing.T) {
@@ -30,6 +31,9 @@ func TestMetricsTellWhatPassed(t *testing.T) {
 				},
 			},
 			{Name: "quiet"},
+			{Name: "one model", Credentials: []headgate.CredentialStatus{
+				{Paused: []headgate.PausedStatus{{Scope: "model:a", Until: past}, {Scope: "model:b", Until: soon}}},
+			}},
 		}}
 	})
 	e := m.Events()
@@ -60,6 +64,7 @@ func TestMetricsTellWhatPassed(t *testing.T) {
 		`headgate_breaker_state{upstream="quiet"} 0`,
 		`headgate_paused{upstream="openai"} 1`,
 		`headgate_paused{upstream="quiet"} 0`,
+		`headgate_paused{upstream="one model"} 1`,
 		`headgate_build_info{commit="abc",go_version="go`,
 		"\ngo_goroutines ",
 		"\nprocess_start_time_seconds ",
@@ -89,6 +94,38 @@ func TestJobsAreCountedAtEachScrape(t *testing.T) {
 	fault = job.ErrUnavailable
 	if got := scrape(t, m, "headgate_jobs"); got != "" {
 		t.Errorf("metrics while the store is away = %s, want none of jobs, and the others", got)
+	}
+}
+
+func TestEndsOfJobsAreCountedOnceStored(t *testing.T) {
+	m := NewMetrics("", "")
+	m.WatchJobs(func(context.Context) (map[job.State]int64, error) { return nil, nil })
+	e := m.JobEvents()
+	for _, x := range []worker.JobEnded{
+		{Upstream: "api", Kind: job.Call, State: job.Done},
+		{Upstream: "api", Kind: job.Call, State: job.Failed},
+		{Upstream: "api", Kind: job.Call, State: job.Waiting},                     // runs again
+		{Upstream: "api", Kind: job.Call, State: job.Done, Err: job.ErrFenced},    // another's
+		{Upstream: "api", Kind: job.Call, State: job.Failed, Err: errors.New("")}, // will run again
+		{Kind: job.Callback, State: job.Done},
+	} {
+		e.JobEnded(x)
+	}
+	want := `headgate_jobs_ended_total{kind="call",state="done",upstream="api"} 1
+headgate_jobs_ended_total{kind="call",state="failed",upstream="api"} 1
+headgate_jobs_ended_total{kind="callback",state="done",upstream=""} 1
+`
+	if got := scrape(t, m, "headgate_jobs_ended_total"); got != want {
+		t.Errorf("metrics have\n%s, want\n%s", got, want)
+	}
+	for _, x := range []struct {
+		err  error
+		want string
+	}{{nil, "1"}, {job.ErrUnavailable, "0"}, {nil, "1"}} {
+		e.StoreChanged(worker.StoreChanged{Err: x.err})
+		if got, want := scrape(t, m, "headgate_job_store_up"), "headgate_job_store_up "+x.want+"\n"; got != want {
+			t.Errorf("after %v: %s, want %s", x.err, got, want)
+		}
 	}
 }
 

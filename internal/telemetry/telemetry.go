@@ -1,11 +1,15 @@
-// Package telemetry makes log lines and metrics of what the door tells: a line
-// for each decision that an operator may question, a number for the rest.
+// Package telemetry makes log lines and metrics of what the door and the worker
+// tell: a line for each decision that an operator may question, a number for the
+// rest. Where the environment asks for traces, it has them delivered.
 //
 // It watches and never decides. What is served, and where, is the business of
 // packages admin and daemon.
 package telemetry
 
-import "github.com/headgate/headgate"
+import (
+	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/internal/worker"
+)
 
 // Tee returns events that are told to each of all, in their order. What none
 // of them asks for stays nil, so that the door skips it.
@@ -21,6 +25,16 @@ func Tee(all ...headgate.Events) headgate.Events {
 		t.LimitLearned = both(t.LimitLearned, e.LimitLearned)
 		t.StoreChanged = both(t.StoreChanged, e.StoreChanged)
 		t.Synced = both(t.Synced, e.Synced)
+	}
+	return t
+}
+
+// TeeJobs is Tee for the events of jobs.
+func TeeJobs(all ...worker.Events) worker.Events {
+	var t worker.Events
+	for _, e := range all {
+		t.JobEnded = both(t.JobEnded, e.JobEnded)
+		t.StoreChanged = both(t.StoreChanged, e.StoreChanged)
 	}
 	return t
 }
