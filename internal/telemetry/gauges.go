@@ -13,7 +13,7 @@ import (
 var (
 	lineLength = gaugeDesc("headgate_line_length", "Calls that wait for a permit.", "upstream")
 	limitUsage = gaugeDesc("headgate_limit_usage_ratio",
-		"Share of a limit in use now; of the credential that uses most of it.", "upstream", "limit")
+		"Share of a limit in use now, by this instance; of the credential that uses most of it.", "upstream", "limit")
 	breakerState = gaugeDesc("headgate_breaker_state",
 		"0 closed, 1 half-open, 2 open; of the credential that is worst off.", "upstream")
 	paused = gaugeDesc("headgate_paused",
