@@ -12,8 +12,8 @@ type Book struct {
 	tallies []*tally // in the order of the ledger's rules
 	permits permits
 	latency latency
-	pause   pause
-	narrow  []*Narrow // pauses of parts of it; rarely any
+	pause
+	narrow []*Narrow // pauses of parts of it; rarely any
 }
 
 // Ask is what an attempt needs.

@@ -158,6 +158,14 @@ func (l *learner) reopen(now time.Time) (changed bool) {
 	return true
 }
 
+// shutFor returns for how long all has been refused.
+func (l *learner) shutFor(now time.Time) time.Duration {
+	if l.shut.IsZero() {
+		return 0
+	}
+	return now.Sub(l.shut)
+}
+
 // estimate returns what the upstream accepts in a window, as a refusal shows it.
 func (l *learner) estimate(now time.Time) float64 {
 	rate, ok := l.answers.refused(now)

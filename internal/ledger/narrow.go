@@ -192,7 +192,7 @@ func (n *Narrow) Throttled(now time.Time, id ID, d time.Duration) (until time.Ti
 		return n.until
 	}
 	n.eased = false
-	if !n.others {
+	if !n.others && permit.round == b.pause.round {
 		n.eased = b.lower(now, permit, d) && n.strikes < easedFor
 		b.pause.round++ // those in flight tell nothing of limits that are lower now
 		b.pause.unanswered = 0

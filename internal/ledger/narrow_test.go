@@ -107,3 +107,54 @@ func TestNarrowPausesAreBoundedAndForgotten(t *testing.T) {
 		t.Errorf("%d pauses are remembered long after their end", len(b.narrow))
 	}
 }
+
+// Where nothing shows that others fare better, the limits of all are learned from
+// the refusals of one model as from any.
+func TestNarrowRefusalsGoOnTeachingWhatNobodyTold(t *testing.T) {
+	b := New(nil, Options{Learn: true}, t0).Book("key", t0)
+	ask, now := Ask{Model: "a"}, t0
+	answer := func(refused bool) {
+		id := mustGrant(t, b, now, ask, 1)[0]
+		b.Answered(now, id)
+		if refused {
+			b.Narrow(now, Extent{Model: "a"}).Throttled(now, id, 0)
+		} else {
+			b.Accepted(now, id)
+		}
+		b.End(now, id)
+		now = now.Add(10 * time.Second)
+	}
+	for i := range int64(3) {
+		answer(false)
+		answer(true)
+		if got := b.tallies[0].learn.strikes; got != i+1 {
+			t.Errorf("lowered %d times after %d refusals, with good answers in between", got, i+1)
+		}
+		answer(false)
+		if got := b.Narrow(now, Extent{Model: "a"}).Backoff(now); got != firstLook {
+			t.Errorf("after refusal %d and a good answer: back off for %v, want %v", i+1, got, firstLook)
+		}
+	}
+}
+
+// Those of several models that were in flight together say one thing.
+func TestNarrowRefusalsOfOneRoundTeachOnce(t *testing.T) {
+	b := newBook(t, Options{}, "10/1s")
+	var ids []ID
+	for i := range 5 {
+		ids = append(ids, mustGrant(t, b, t0, Ask{Model: fmt.Sprint(i)}, 1)...)
+	}
+	for i, id := range ids {
+		b.Narrow(t0, Extent{Model: fmt.Sprint(i)}).Throttled(t0, id, 0)
+	}
+	if s := b.Status(t0)[0]; s.InForce != 10 {
+		t.Errorf("%d of 10/1s in force, want what five refusals at once would leave if they named nothing", s.InForce)
+	}
+	same := newBook(t, Options{}, "10/1s")
+	for _, id := range mustGrant(t, same, t0, Ask{}, 5) {
+		same.Throttled(t0, id, 0)
+	}
+	if got := same.Status(t0)[0].InForce; got != 10 {
+		t.Errorf("%d of 10/1s in force after five refusals that name nothing, want 10", got)
+	}
+}

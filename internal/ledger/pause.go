@@ -39,10 +39,6 @@ func (p *pause) idle(now time.Time) bool {
 	return !now.Before(p.until)
 }
 
-// Strikes returns how many pauses there have been without an answer that was
-// not throttled in between.
-func (b *Book) Strikes() int { return b.pause.Strikes() }
-
 // Ramping reports whether the upstream refused something of late: there was no
 // good answer since, or attempts ramp up. Nothing should then be taken ahead of
 // need.
@@ -65,8 +61,7 @@ func (b *Book) Throttled(now time.Time, id ID, d time.Duration) (until time.Time
 }
 
 // lower tells the limits of a permit that it was refused, for d as the answer
-// asked (0 if it did not), and reports whether
-// sending less may be answer enough.
+// asked (0 if it did not), and reports whether sending less may be answer enough.
 func (b *Book) lower(now time.Time, permit *permit, d time.Duration) bool {
 	lowered, starting := false, false
 	for i := range permit.holds {
@@ -80,10 +75,6 @@ func (b *Book) lower(now time.Time, permit *permit, d time.Duration) bool {
 // easedFor is for how many refusals in a row sending less is answer enough.
 const easedFor = 3
 
-// Eased reports whether the last refusal was answered by sending less from now
-// on: nothing need stop for it.
-func (b *Book) Eased() bool { return b.pause.Eased() }
-
 // Backoff returns the most that a pause need last that the upstream did not ask
 // for. After some refusals in a row all that was sent has left a short window;
 // where nobody knows the window, the next look is taken after as long again as
@@ -96,7 +87,7 @@ func (b *Book) backoff(now time.Time, strikes int) time.Duration {
 		switch {
 		case t.rule.Limit.Kind == limit.Concurrent:
 		case t.learn.unknown:
-			longest = max(longest, now.Sub(t.learn.shut), firstLook)
+			longest = max(longest, t.learn.shutFor(now), firstLook)
 		default:
 			longest = max(longest, backoff(t.rule.Limit.Window, strikes))
 		}
@@ -151,7 +142,8 @@ func (p *pause) accepted() {
 // not throttled in between.
 func (p *pause) Strikes() int { return p.strikes }
 
-// Eased is Book.Eased.
+// Eased reports whether the last refusal was answered by sending less from now
+// on: nothing need stop for it.
 func (p *pause) Eased() bool { return p.eased }
 
 // Pause holds back until a moment; an earlier one than that in force changes
@@ -203,17 +195,8 @@ func (b *Book) Accepted(now time.Time, id ID) {
 	if permit.round != p.round {
 		return
 	}
-	if p.strikes > 0 {
-		for i := range permit.holds {
-			permit.holds[i].tally.reopen(now)
-		}
+	for i := range permit.holds {
+		permit.holds[i].tally.reopen(now)
 	}
 	p.accepted()
 }
-
-// Pause holds the book back until a moment; an earlier one than that in force
-// changes nothing.
-func (b *Book) Pause(until time.Time) { b.pause.Pause(until) }
-
-// PausedUntil returns the end of the pause in force; zero if there is none.
-func (b *Book) PausedUntil(now time.Time) time.Time { return b.pause.PausedUntil(now) }
