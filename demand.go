@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/internal/lease"
+	"github.com/headgate/headgate/internal/ledger"
 	"github.com/headgate/headgate/internal/line"
 )
 
@@ -44,6 +45,9 @@ func (a *account) demandsLocked(now time.Time) []lease.Demand {
 			// much again as it does.
 			d.Need = a.parts.Weight(i, &first.ask)
 			d.Want[class] += d.Used
+			if a.parts.Rule(i).Source == ledger.Guessed {
+				d.Want[class] = a.parts.Capacity(i) // a rate: what was used says nothing of it
+			}
 		}
 		if d.Used > 0 || first != nil {
 			a.busy = now

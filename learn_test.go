@@ -326,8 +326,8 @@ func TestFleetLearnsTogether(t *testing.T) {
 		}
 		usage, refused := up.usage(l, span), float64(up.refused)/float64(len(up.attempts))
 		t.Logf("usage %.1f %%, refused %.2f %%", 100*usage, 100*refused)
-		if usage < 0.7 || refused > 0.02 { // some chance is in it
-			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 70 %% and at most 2 %%", 100*usage, 100*refused)
+		if usage < 0.9 || refused > 0.006 {
+			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 90 %% and at most 0.6 %%", 100*usage, 100*refused)
 		}
 		before := gates[0].Status().Upstreams[0].Credentials[0].Limits[0].InForce
 		closeAll(gates)

@@ -110,8 +110,23 @@ func (l *learner) strike(now time.Time, doubtful bool) bool {
 	if !l.slow && (now.Sub(l.cut) < l.span() || l.unknown && shut) {
 		return true // what was lowered has not shown yet
 	}
-	was, found := l.peak, l.estimate(now)
-	off := math.Abs(found - was)
+	found := l.estimate(now)
+	give := giveWay
+	if l.unknown && (l.slow || l.climbed < l.back) {
+		give = giveMore
+	}
+	l.refusedAt(found)
+	one := l.window.Seconds() / l.span().Seconds()
+	l.low = max(min(found, l.peak)*give-one/2, found/2, 1)
+	l.n, l.slow, l.climbed, l.grown, l.cut = l.low, false, 0, now, now
+	l.strikes++
+	return true
+}
+
+// refusedAt moves the peak to where it was refused, or half the way if that is
+// near, and says how long it takes to come back there.
+func (l *learner) refusedAt(found float64) {
+	off, was := math.Abs(found-l.peak), l.peak
 	l.settled++
 	if l.slow || off > within*was {
 		l.settled = 0
@@ -120,22 +135,14 @@ func (l *learner) strike(now time.Time, doubtful bool) bool {
 	if !l.slow && off < near*was {
 		l.peak = (found + was) / 2
 	}
-	give, most := giveWay, slower
+	most := slower
 	if l.unknown {
 		most = slowerGuess
-		if l.slow || l.climbed < l.back {
-			give = giveMore
-		}
 	}
 	l.back = l.base() << min(l.settled, most)
 	if l.settled > 0 {
 		l.back = max(l.back, dear*min(l.price, maxSpan))
 	}
-	one := l.window.Seconds() / l.span().Seconds()
-	l.low = max(min(found, l.peak)*give-one/2, found/2, 1)
-	l.n, l.slow, l.climbed, l.grown, l.cut = l.low, false, 0, now, now
-	l.strikes++
-	return true
 }
 
 // reopen takes in that something is accepted again that was sent since the last
@@ -187,8 +194,9 @@ func (l *learner) adopt(now time.Time, n float64, strikes int64) bool {
 	}
 	switch {
 	case strikes > l.strikes:
-		l.slow, l.settled, l.back, l.climbed = false, 0, l.base(), 0
-		l.peak, l.low, l.struck, l.grown = n/giveWay, n, now, now
+		l.refusedAt(n / giveWay)
+		l.peak = max(l.peak, n)
+		l.low, l.slow, l.climbed, l.struck, l.grown, l.cut = n, false, 0, now, now, now
 	case !l.slow:
 		l.climbed = l.climbTo(n)
 	}

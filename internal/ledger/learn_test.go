@@ -195,12 +195,27 @@ func TestLearnerAdoptsWhatOthersHaveLearned(t *testing.T) {
 	if l.grow(t0.Add(ms), t0); math.Abs(l.n-before) > 2 {
 		t.Errorf("%.1f in force a moment after %.1f was adopted", l.n, before)
 	}
+	adopted := l.n
+	if l.strike(t0.Add(500*ms), true); l.n != adopted {
+		t.Errorf("%.1f in force, lowered from %.1f by what was on its way when that was adopted", l.n, adopted)
+	}
 	known := newLearner(100, time.Second, false)
 	if known.adopt(t0, 50, 0) || known.n != 100 {
 		t.Error("a number that nothing was refused for lowered a configured limit")
 	}
 	if !known.adopt(t0, 50, 1) || !known.lowered() {
 		t.Error("what others were refused did not lower a configured limit")
+	}
+}
+
+// Else a fleet would look for more far more often than one alone.
+func TestLearnerThatAdoptsTheSameAgainTakesLongerToComeBack(t *testing.T) {
+	l := newLearner(1000, 10*time.Second, true)
+	for i := range int64(5) {
+		l.adopt(t0.Add(time.Duration(i)*time.Minute), 1000+float64(i), i+1)
+		if want := l.base() << min(i, slowerGuess); l.back != want {
+			t.Errorf("%v to come back after %d refusals at the same rate, want %v", l.back, i+1, want)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ type share struct {
 	hold   int64 // so much may count at the upstream
 	target int64 // of it, so much may be taken: the rest goes back as it falls free
 	most   int64 // what it could come to hold
+	of     int64 // what there was for all instances when this was told
 }
 
 // resize puts the part in force.
@@ -19,7 +20,7 @@ func (t *tally) resize() {
 	n := t.capacity()
 	if t.shared {
 		n = t.target()
-		t.learn.share = float64(max(n, 1)) / float64(t.capacity())
+		t.learn.share = min(float64(max(t.share.target, 1))/float64(max(t.share.of, 1)), 1)
 	}
 	t.limit = partOf(t.rule.Limit, n)
 	t.resizeMeter()
@@ -54,9 +55,9 @@ func (t *tally) target() int64 { return min(t.share.target, t.capacity()) }
 // was lowered.
 func (t *tally) held() int64 {
 	switch {
-	case t.shared:
-	case t.learn.unknown:
+	case !t.metered():
 		return mostLearned
+	case t.shared:
 	case t.learn.lowered():
 		n := t.learn.n * float64(t.rule.Limit.Window+t.spread.d) / float64(t.rule.Limit.Window)
 		return max(min(int64(math.Ceil(n))+1, int64(t.learn.known)), 1)
@@ -68,6 +69,11 @@ func (t *tally) held() int64 {
 	}
 	return max(min(t.share.hold, t.capacity()), 1)
 }
+
+// metered reports whether the meter holds attempts to the part. Of a guess the
+// pace does alone, which needs no time to give back: only who has no part takes
+// nothing.
+func (t *tally) metered() bool { return !t.learn.unknown || t.shared && t.share.target == 0 }
 
 // partOf returns a limit that gives out n of what l does.
 func partOf(l limit.Limit, n int64) limit.Limit {
@@ -186,8 +192,15 @@ func (p Parts) Adopt(now time.Time, i int, n, refusals int64) {
 }
 
 // Used returns what of part i counts at the upstream, or may come to: the rest
-// may at once be another instance's.
-func (p Parts) Used(now time.Time, i int) int64 { return p[i].meter.Used(now) }
+// may at once be another instance's, and so may all of a guess that is more than
+// the part.
+func (p Parts) Used(now time.Time, i int) int64 {
+	used := p[i].meter.Used(now)
+	if p[i].learn.unknown {
+		used = min(used, p[i].target())
+	}
+	return used
+}
 
 // Uses adds to each class what its attempts take of part i.
 func (p Parts) Uses(now time.Time, i int, classes *[Classes]int64) {
@@ -205,8 +218,9 @@ func (p Parts) Weight(i int, ask *Ask) int64 { return ask.weight(p[i]) }
 // Set puts part i in force.
 func (p Parts) Set(i int, hold, target, most int64) {
 	t := p[i]
-	next := share{hold, min(target, hold), most}
+	next := share{hold, min(target, hold), most, t.share.of}
 	if next != t.share {
+		next.of = t.capacity()
 		t.share = next
 		t.resize()
 	}

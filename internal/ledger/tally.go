@@ -61,7 +61,7 @@ func (t *tally) ready(now time.Time, w, keep int64, pressed time.Time) (time.Tim
 	if t.learn.lowered() {
 		t.grow(now, pressed)
 	}
-	if t.shared {
+	if t.shared && t.metered() {
 		keep += t.held() - t.target() // goes back as it falls free
 	} else {
 		w = min(w, t.held()) // what has been lowered may be overdrawn once
