@@ -122,7 +122,7 @@ func (d *desk) rushLocked(now time.Time, w *waiter) {
 		return
 	}
 	size := w.seat.roomFor(now)
-	if size == 0 || w.seat.book.Ramping() {
+	if size == 0 || !w.seat.book.Ample() {
 		return
 	}
 	ticket, ok := w.seat.breaker.Admit(now)

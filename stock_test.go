@@ -163,3 +163,25 @@ func TestStockLosesNoPermit(t *testing.T) {
 		t.Errorf("%d in flight at the end, want 0", s.InFlight)
 	}
 }
+
+// What was learned is a pace, of which no room says how much may be taken ahead.
+func TestNoStockIsLaidInOfALimitThatWasLearned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := openUnlimited(t, nil)
+		g.Recall([]Learned{{Upstream: "api", URL: "http://api.test", PerSecond: 500, At: time.Now()}})
+		time.Sleep(time.Second)
+		start := time.Now()
+		n := 0
+		for range 300 {
+			if p := mustAcquire(t, g); time.Since(start) < 10*time.Millisecond {
+				n++
+				defer p.Done(OK)
+			} else {
+				p.Done(OK)
+			}
+		}
+		if n > 30 {
+			t.Errorf("%d permits in the first 10 ms at 500 a second, want the 20 that late timers are forgiven and 5", n)
+		}
+	})
+}

@@ -39,10 +39,15 @@ func (p *pause) idle(now time.Time) bool {
 	return !now.Before(p.until)
 }
 
-// Ramping reports whether the upstream refused something of late: there was no
-// good answer since, or attempts ramp up. Nothing should then be taken ahead of
-// need.
-func (b *Book) Ramping() bool { return b.pause.strikes > 0 || b.pause.allowed > 0 }
+// Ample reports whether permits may be taken ahead of need. They may not after a
+// refusal, until there was a good answer and attempts have ramped up; nor of a
+// limit that was learned, of which a pace alone says how many.
+func (b *Book) Ample() bool {
+	return b.strikes == 0 && b.allowed == 0 && !b.learned()
+}
+
+// learned reports whether a number in force is one that was learned.
+func (b *Book) learned() bool { return slices.ContainsFunc(b.tallies, (*tally).learned) }
 
 // Throttled says that the upstream refused an attempt, and pauses the book for
 // at least d. Attempts that were granted before the last pause began tell
@@ -123,8 +128,8 @@ func (b *Book) strike(p *pause) {
 	}
 	p.allowed = 1
 	p.enough = max(p.enough, 2*b.permits.unanswered, rampEnough)
-	if slices.ContainsFunc(b.tallies, (*tally).learned) {
-		p.enough = few
+	if b.learned() {
+		p.enough = rampPaced
 	}
 }
 
@@ -176,9 +181,12 @@ func (b *Book) Hear(now, until time.Time) bool {
 	return true
 }
 
-// rampEnough is how many attempts in flight end a ramp, if there were not more
-// before the pause.
-const rampEnough = 32
+// How many attempts in flight end a ramp, if there were not more before the
+// pause; and where they are kept apart.
+const (
+	rampEnough = 32
+	rampPaced  = 4
+)
 
 // Accepted says that an attempt was answered, and not with a refusal.
 func (b *Book) Accepted(now time.Time, id ID) {

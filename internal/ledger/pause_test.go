@@ -202,17 +202,20 @@ func TestRampCountsAttemptsNotPermits(t *testing.T) {
 	}
 }
 
-func TestRampingLastsUntilTheRampHasEnded(t *testing.T) {
+func TestNothingIsAmpleUntilTheRampHasEnded(t *testing.T) {
 	b := newBook(t, Options{}, "1000/1s")
-	if b.Ramping() {
-		t.Error("ramping before a pause")
+	if !b.Ample() {
+		t.Error("not ample before a pause")
 	}
 	b, now := ramped(t)
-	for i, want := range []bool{true, true, true, true, true, false} {
-		if got := b.Ramping(); got != want {
-			t.Errorf("after %d round trips: ramping %v, want %v", i, got, want)
+	for i, want := range []bool{false, false, false, false, false, true} {
+		if got := b.Ample(); got != want {
+			t.Errorf("after %d round trips: ample %v, want %v", i, got, want)
 		}
 		roundTrip(b, now, true)
+	}
+	if New(nil, Options{Learn: true}, t0).Book("key", t0).Ample() {
+		t.Error("a guess is ample")
 	}
 }
 
