@@ -39,6 +39,36 @@ func (p *pause) idle(now time.Time) bool {
 	return !now.Before(p.until)
 }
 
+// accepted says that an attempt of this round was answered well.
+func (p *pause) accepted() {
+	p.strikes = 0
+	if p.allowed > 0 {
+		if p.allowed++; p.allowed >= p.enough {
+			p.allowed, p.enough = 0, 0
+		}
+	}
+}
+
+// Strikes returns how many pauses there have been without an answer that was
+// not throttled in between.
+func (p *pause) Strikes() int { return p.strikes }
+
+// Eased reports whether the last refusal was answered by sending less from now
+// on: nothing need stop for it.
+func (p *pause) Eased() bool { return p.eased }
+
+// Pause holds back until a moment; an earlier one than that in force changes
+// nothing.
+func (p *pause) Pause(until time.Time) { p.until = later(p.until, until) }
+
+// PausedUntil returns the end of the pause in force; zero if there is none.
+func (p *pause) PausedUntil(now time.Time) time.Time {
+	if now.Before(p.until) {
+		return p.until
+	}
+	return time.Time{}
+}
+
 // Ample reports whether permits may be taken ahead of need. They may not after a
 // refusal, until there was a good answer and attempts have ramped up; nor of a
 // limit that was learned, of which a pace alone says how many.
@@ -133,35 +163,12 @@ func (b *Book) strike(p *pause) {
 	}
 }
 
-// accepted says that an attempt of this round was answered well.
-func (p *pause) accepted() {
-	p.strikes = 0
-	if p.allowed > 0 {
-		if p.allowed++; p.allowed >= p.enough {
-			p.allowed, p.enough = 0, 0
-		}
-	}
-}
-
-// Strikes returns how many pauses there have been without an answer that was
-// not throttled in between.
-func (p *pause) Strikes() int { return p.strikes }
-
-// Eased reports whether the last refusal was answered by sending less from now
-// on: nothing need stop for it.
-func (p *pause) Eased() bool { return p.eased }
-
-// Pause holds back until a moment; an earlier one than that in force changes
-// nothing.
-func (p *pause) Pause(until time.Time) { p.until = later(p.until, until) }
-
-// PausedUntil returns the end of the pause in force; zero if there is none.
-func (p *pause) PausedUntil(now time.Time) time.Time {
-	if now.Before(p.until) {
-		return p.until
-	}
-	return time.Time{}
-}
+// How many attempts in flight end a ramp, if there were not more before the
+// pause; and where they are kept apart.
+const (
+	rampEnough = 32
+	rampPaced  = 4
+)
 
 // Hear says that another instance was told to pause until a moment. It reports
 // whether that is news.
@@ -180,13 +187,6 @@ func (b *Book) Hear(now, until time.Time) bool {
 	p.until = until
 	return true
 }
-
-// How many attempts in flight end a ramp, if there were not more before the
-// pause; and where they are kept apart.
-const (
-	rampEnough = 32
-	rampPaced  = 4
-)
 
 // Accepted says that an attempt was answered, and not with a refusal.
 func (b *Book) Accepted(now time.Time, id ID) {
