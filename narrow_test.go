@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/headgate/headgate/config"
+	"github.com/headgate/headgate/internal/limit"
+	"github.com/headgate/headgate/internal/mock"
 )
 
 // models is an upstream of which some models or routes refuse until a moment.
@@ -232,6 +234,38 @@ func TestPausedModelIsProbedByOneAtATime(t *testing.T) {
 		at := m.arrivals("a", t0)
 		if n := len(at) - 30; n < 30 || n > 30+20 {
 			t.Errorf("%d refusals, want the 30 of the first burst and then those of single attempts", n)
+		}
+	})
+}
+
+// OpenAI's refusals name a model each time: they teach no less for it.
+func TestLimitIsLearnedFromRefusalsOfOneModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const span = 20 * time.Second
+		l := mustLimit(t, "100/1s")
+		up := newStrict(t, mock.Rules{Limits: []limit.Limit{l}})
+		cfg := config.Config{Upstreams: map[string]config.Upstream{"api": {URL: "http://api.openai.com"}}}
+		g, err := Open(t.Context(), cfg, Base(up))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		start := time.Now()
+		var callers sync.WaitGroup
+		for range 60 {
+			callers.Go(func() {
+				for time.Since(start) < span {
+					if status, err := ask(t.Context(), g, "a"); status != 200 || err != nil {
+						t.Errorf("a call ended with %d, %v", status, err)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		usage, refused := up.usage(l, span), float64(up.refused)/float64(len(up.attempts))
+		t.Logf("usage %.1f %%, refused %.2f %%", 100*usage, 100*refused)
+		if usage < 0.85 || refused > 0.01 {
+			t.Errorf("usage %.1f %%, refused %.2f %%, want at least 85 %% and at most 1 %%", 100*usage, 100*refused)
 		}
 	})
 }
