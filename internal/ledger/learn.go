@@ -195,7 +195,7 @@ func (l *learner) adopt(now time.Time, n float64, strikes int64) bool {
 	switch {
 	case strikes > l.strikes:
 		l.refusedAt(n / giveWay)
-		l.peak = max(l.peak, n)
+		l.peak = max(l.peak, n/giveWay)
 		l.low, l.slow, l.climbed, l.struck, l.grown, l.cut = n, false, 0, now, now, now
 	case !l.slow:
 		l.climbed = l.climbTo(n)

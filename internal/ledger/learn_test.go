@@ -228,7 +228,7 @@ func TestLearnerHistories(t *testing.T) {
 		now := t0
 		for range 400 {
 			now = now.Add(time.Duration(rnd.ExpFloat64() * float64(200*ms)))
-			switch rnd.IntN(8) {
+			switch rnd.IntN(9) {
 			case 0:
 				l.share = 0.1 + 0.9*rnd.Float64()
 				l.strike(now, true)
@@ -240,6 +240,8 @@ func TestLearnerHistories(t *testing.T) {
 				if !l.unknown {
 					l.know(1 + rnd.Int64N(5000))
 				}
+			case 4:
+				l.adopt(now, float64(1+rnd.Int64N(5000)), l.strikes+rnd.Int64N(3)-1)
 			default:
 				if rnd.IntN(2) == 0 {
 					l.reopen(now)
