@@ -154,6 +154,22 @@ func TestFreshQuotaOpensInTwoHalves(t *testing.T) {
 	}
 }
 
+// The half that went at once is what fills the window: until it leaves, all
+// would be refused.
+func TestRefusalOfAFreshQuotaHoldsUntilItsFirstHalfHasLeft(t *testing.T) {
+	b := newBook(t, Options{}, "100/1s")
+	mustGrant(t, b, t0, Ask{}, 51)
+	now := t0.Add(300 * ms)
+	id := mustGrant(t, b, now, Ask{}, 1)[0]
+	b.Written(now, id)
+	b.Answered(now, id)
+	b.Throttled(now, id, 0)
+	if !b.Eased() {
+		t.Error("paused, where sending less is answer enough")
+	}
+	wantWait(t, b, now, Ask{}, 700*ms, "100/1s")
+}
+
 // demand takes every permit as soon as it may for a span, each written at once
 // and answered after a time, and returns how many that were. Calls wait all
 // the time.

@@ -67,9 +67,12 @@ func (p *pace) set(quota float64, exact bool) {
 
 // hold lets nothing pass for the time of so many gaps.
 func (p *pace) hold(now time.Time, gaps float64) {
-	p.next = later(p.next, now.Add(time.Duration(gaps*float64(p.gapOf(1)))))
+	p.holdUntil(now.Add(time.Duration(gaps * float64(p.gapOf(1)))))
 	p.credit = 0
 }
+
+// holdUntil lets nothing pass until a moment.
+func (p *pace) holdUntil(t time.Time) { p.next = later(p.next, t) }
 
 // earliest returns a moment before which an attempt cannot pass that has ahead
 // others in front of it, each of a weight of 1 or more.

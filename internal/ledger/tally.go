@@ -163,8 +163,12 @@ func (t *tally) throttled(now time.Time, burst bool, price time.Duration) (lower
 	t.learn.price = price
 	full := !t.learns() || t.meter.Used(now) >= t.capacity()-t.capacity()/10
 	if t.learns() && t.learn.strike(now, full || burst) {
+		opening := t.opening(now)
 		t.resize()
 		t.pace.hold(now, holdFor)
+		if opening {
+			t.pace.holdUntil(t.began.Add(t.rule.Limit.Window)) // the half that went at once stays so long
+		}
 		lowered = true
 	} else if full {
 		t.spread.widen(now)
