@@ -276,3 +276,25 @@ func TestSpreadShrinksFasterWhereMoreIsCounted(t *testing.T) {
 		}
 	}
 }
+
+// What was learned changes between syncs: a part stays as large a share of it.
+func TestPartOfAGuessIsAShareOfIt(t *testing.T) {
+	b := New(nil, Options{Learn: true, Shared: true}, t0).Book("key", t0)
+	wantUnknown(t, b, t0, Ask{}, "learned") // nobody has said yet how much
+	p := b.Parts()
+	p.Set(0, 125, 125, 250) // of 500
+	for _, n := range []float64{500, 2000, 100} {
+		tally := b.tallies[0]
+		tally.learn.n = n
+		tally.resize()
+		if got := tally.pace.quota; got != n/4 {
+			t.Errorf("%.0f in force: %.1f for who was told a quarter of 500, want %.1f", n, got, n/4)
+		}
+	}
+	for i := range 200 { // none of which ends
+		mustGrant(t, b, t0.Add(time.Duration(i)*time.Second), Ask{}, 1)
+	}
+	if got := p.Used(t0.Add(200*time.Second), 0); got != 100 {
+		t.Errorf("%d of the guess used, want the 100 that its part may come to: its pace has forgotten the rest", got)
+	}
+}
