@@ -12,6 +12,7 @@ import (
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/jobhttp"
 	"github.com/headgate/headgate/internal/source"
+	"github.com/headgate/headgate/internal/webhook"
 )
 
 // storePatience bounds each step of the store.
@@ -181,7 +182,7 @@ func (a *Admin) cancelJob(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Admin) cancel(ctx context.Context, id string) (job.Job, error) {
-	return a.options.Jobs.Cancel(ctx, id, "cancelled by an operator")
+	return a.options.Jobs.Cancel(ctx, id, "cancelled by an operator", webhook.Cancelled)
 }
 
 // answerJob does something to a job and answers with what it is then.

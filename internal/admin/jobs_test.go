@@ -46,7 +46,7 @@ func (a jobAdmin) add(t *testing.T, state job.State, upstream, client string) st
 	switch state {
 	case job.Waiting:
 	case job.Cancelled:
-		_, err = a.jobs.Cancel(ctx, j.ID, "test")
+		_, err = a.jobs.Cancel(ctx, j.ID, "test", nil)
 	default:
 		taken, terr := a.jobs.Take(ctx, "w", "q", 1000)
 		if terr != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/jobhttp"
+	"github.com/headgate/headgate/internal/webhook"
 )
 
 const (
@@ -176,7 +177,7 @@ func (c *call) tellResult(j job.Job) {
 // cancelJob ends a job.
 func (c *call) cancelJob(j job.Job) error {
 	j, err := ask(c.in.Context(), func(ctx context.Context, id string) (job.Job, error) {
-		return c.gateway.opts.Jobs.Cancel(ctx, id, "cancelled by its client")
+		return c.gateway.opts.Jobs.Cancel(ctx, id, "cancelled by its client", webhook.Cancelled)
 	}, j.ID)
 	if err != nil {
 		return err

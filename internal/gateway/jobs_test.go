@@ -141,6 +141,21 @@ func TestPollEndsWithTheJob(t *testing.T) {
 	})
 }
 
+func TestCancelledJobTellsItsCallback(t *testing.T) {
+	g := newJobGate(t, file(), Options{})
+	j, _, err := g.jobs.Put(t.Context(), job.New{Job: job.Job{Queue: "q", Callback: "https://hook.test/in"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := g.ask(t, "DELETE", jobsPath+j.ID, ""); w.Code != 200 {
+		t.Fatalf("DELETE = %d %s", w.Code, w.Body)
+	}
+	told := g.take(t, job.CallbackQueue("hook.test"))
+	if body := string(told.Request.Body); told.Job.Parent != j.ID || !strings.Contains(body, `"type":"job.cancelled"`) || !strings.Contains(body, `"reason":"cancelled by its client"`) {
+		t.Errorf("told of %s: %s\nwant of %s, that it was cancelled and why", told.Job.Parent, body, j.ID)
+	}
+}
+
 func TestEventsTellEachState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newJobGate(t, file(), Options{})

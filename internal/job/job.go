@@ -48,8 +48,9 @@ const (
 	// AttemptsKept is how many attempts a job tells of, the last ones.
 	AttemptsKept = 50
 
-	// MostLosses is how often a job may be lost with its worker. One that is
-	// lost so often may be what the workers die of, and fails.
+	// MostLosses is how often a job may be lost with its worker. One that was
+	// lost so often may be what the workers die of: who takes it next does not
+	// send it, and ends it as Failed.
 	MostLosses = 10
 
 	// LeaseFor is how long what a worker has taken stays its own without a word

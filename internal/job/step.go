@@ -1,9 +1,6 @@
 package job
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // The steps between states, for stores that keep a Job as it is. Each changes the
 // job to how it stands after the step at now, or returns why there is none and
@@ -68,17 +65,12 @@ func (j *Job) End(e End, now time.Time) error {
 const LostReason = "lost with the worker that ran it"
 
 // Lose takes a job from a worker that has died. One that had not started is as
-// it was.
-func (j *Job) Lose(now time.Time) {
+// it was. Whether it was lost too often, see MostLosses, is for who takes it next.
+func (j *Job) Lose() {
 	if j.State != Running {
 		return
 	}
 	j.Losses++
-	if j.Losses >= MostLosses {
-		j.Reason = "lost " + strconv.Itoa(j.Losses) + " times with the worker that ran it"
-		j.end(Failed, 0, now)
-		return
-	}
 	j.State = Waiting
 	j.NotBefore = nil
 	j.Reason = LostReason
@@ -91,13 +83,13 @@ func (j *Job) Leave() {
 	}
 }
 
-// Cancel ends a job that has not ended.
-func (j *Job) Cancel(reason string, now time.Time) error {
+// Cancel ends a job that has not ended, and keeps it for a while; 0: Retention.
+func (j *Job) Cancel(reason string, keep time.Duration, now time.Time) error {
 	if j.State.Ended() {
 		return ErrEnded
 	}
 	j.Reason = reason
-	j.end(Cancelled, 0, now)
+	j.end(Cancelled, keep, now)
 	return nil
 }
 

@@ -71,8 +71,10 @@ type Records interface {
 	Counts(ctx context.Context) (map[State]int64, error)
 
 	// Cancel ends a job that has not ended, and returns it: ErrNotFound or
-	// ErrEnded. Who runs it is told by a notice.
-	Cancel(ctx context.Context, id, reason string) (Job, error)
+	// ErrEnded. Who runs it is told by a notice. What then makes of the job as
+	// it will stand is stored in the same step, unless it is nil. then may be
+	// called more than once and must not ask the store; it may be nil itself.
+	Cancel(ctx context.Context, id, reason string, then func(Job) *New) (Job, error)
 
 	// Retry has a failed or cancelled job wait again, as if it were new but
 	// for its attempts, and returns it: ErrNotFound or ErrNotEnded. A job that

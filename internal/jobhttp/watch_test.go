@@ -67,7 +67,7 @@ func TestWaitEndsWithTheJob(t *testing.T) {
 			w := NewWatch(jobs)
 			j := put(t, jobs, w, s.hears)
 			began := time.Now()
-			time.AfterFunc(5*time.Second+time.Millisecond, func() { jobs.Cancel(context.Background(), j.ID, "test") })
+			time.AfterFunc(5*time.Second+time.Millisecond, func() { jobs.Cancel(context.Background(), j.ID, "test", nil) })
 			got, err := w.Wait(t.Context(), j, time.Minute)
 			if took := time.Since(began); err != nil || got.State != job.Cancelled || took != s.want {
 				t.Errorf("%s: Wait = %s, %v after %v, want cancelled, nil after %v", s.name, got.State, err, took, s.want)
@@ -110,7 +110,7 @@ func TestWaitOutlastsAStoreThatIsAway(t *testing.T) {
 		w := NewWatch(jobs)
 		j := put(t, jobs, w, false)
 		jobs.setAway(true)
-		time.AfterFunc(5*time.Second, func() { jobs.Cancel(context.Background(), j.ID, "test") })
+		time.AfterFunc(5*time.Second, func() { jobs.Cancel(context.Background(), j.ID, "test", nil) })
 		time.AfterFunc(9*time.Second, func() { jobs.setAway(false) })
 		if got, err := w.Wait(t.Context(), j, time.Minute); err != nil || got.State != job.Cancelled {
 			t.Errorf("Wait = %s, %v, want cancelled, nil", got.State, err)
@@ -124,7 +124,7 @@ func TestWaitForADeletedJobIsNotFound(t *testing.T) {
 		w := NewWatch(jobs)
 		j := put(t, jobs, w, false)
 		time.AfterFunc(time.Second, func() {
-			jobs.Cancel(context.Background(), j.ID, "test")
+			jobs.Cancel(context.Background(), j.ID, "test", nil)
 			jobs.Purge(context.Background(), job.Filter{})
 		})
 		if _, err := w.Wait(t.Context(), j, time.Minute); err != job.ErrNotFound {
@@ -186,7 +186,7 @@ func TestManyWaitersAreToldApart(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for _, j := range all {
-			jobs.Cancel(context.Background(), j.ID, "test")
+			jobs.Cancel(context.Background(), j.ID, "test", nil)
 		}
 		running.Wait()
 		if got, err := w.Wait(t.Context(), first, time.Second); err != nil || got.State != job.Waiting {

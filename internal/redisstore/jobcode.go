@@ -210,6 +210,16 @@ func encodeNew(n *job.New) []byte {
 	return p
 }
 
+// encodeThen returns a job that follows from a step, "" for none.
+func encodeThen(n *job.New) string {
+	if n == nil {
+		return ""
+	}
+	then := *n
+	complete(&then)
+	return rueidis.BinaryString(encodeNew(&then))
+}
+
 // againAt is the byte of a Start or an End that says that it is sent again.
 const againAt = 1
 
@@ -234,16 +244,12 @@ func encodeEnd(e *job.End) ([]byte, error) {
 	}
 	told := e.Attempts[max(0, len(e.Attempts)-job.AttemptsKept):]
 	var answered byte
-	status, response, follows := 0, "", ""
+	status, response := 0, ""
 	if e.Response != nil {
 		answered, status = 1, e.Response.Status
 		response = encodeBody(e.Response.Header, e.Response.Body)
 	}
-	if e.Then != nil {
-		then := *e.Then
-		complete(&then)
-		follows = rueidis.BinaryString(encodeNew(&then))
-	}
+	follows := encodeThen(e.Then)
 	p := make(packer, 0, 256+len(response)+len(follows))
 	p.byte(1)
 	p.byte(0)

@@ -233,10 +233,34 @@ func (j *Jobs) Counts(ctx context.Context) (map[job.State]int64, error) {
 	return counts, nil
 }
 
-// Cancel is as in job.Store.
-func (j *Jobs) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
-	m, err := j.ask(ctx, "cancel", func(again bool) []string { return []string{id, reason, flagText(again)} })
-	return changed(id, m, err)
+// Cancel is as in job.Store. What follows is made of the job as it is seen first:
+// if it changes before it is cancelled, it is looked at again.
+func (j *Jobs) Cancel(ctx context.Context, id, reason string, then func(job.Job) *job.New) (job.Job, error) {
+	for {
+		seen, follows := "", ""
+		if then != nil {
+			values, err := j.values(ctx, "job:"+id)
+			if err != nil {
+				return job.Job{}, err
+			}
+			one, err := decodeJob(id, values[0])
+			if err != nil {
+				return job.Job{}, err
+			}
+			seen = values[0]
+			if one.Cancel(reason, j.retention, time.Now().UTC()) == nil {
+				follows = encodeThen(then(one))
+			}
+		}
+		keep := strconv.FormatInt(j.retention.Microseconds(), 10)
+		m, err := j.ask(ctx, "cancel", func(again bool) []string {
+			return []string{id, reason, flagText(again), seen, keep, follows}
+		})
+		one, err := changed(id, m, err)
+		if !errors.Is(err, errChanged) {
+			return one, err
+		}
+	}
 }
 
 // Retry is as in job.Store.
@@ -246,6 +270,9 @@ func (j *Jobs) Retry(ctx context.Context, id string) (job.Job, error) {
 }
 
 func flagText(b bool) string { return strconv.FormatInt(flag(b), 10) }
+
+// errChanged says that a job does not stand any more as it was seen.
+var errChanged = errors.New("the job has changed meanwhile")
 
 // changed reads a job that was changed, or why it was not.
 func changed(id string, m rueidis.RedisMessage, err error) (job.Job, error) {
@@ -263,6 +290,8 @@ func changed(id string, m rueidis.RedisMessage, err error) (job.Job, error) {
 		return job.Job{}, job.ErrEnded
 	case "not ended":
 		return job.Job{}, job.ErrNotEnded
+	case "changed":
+		return job.Job{}, errChanged
 	}
 	return decodeJob(id, text)
 }

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,10 +81,11 @@ func jobLua() string {
 // The user needs what the package comment says, and +@set +@sortedset +get +set
 // +mget +mset +del +exists +persist.
 type Jobs struct {
-	store  *Store
-	prefix string
-	puts   collector // what is refused when memory is used up
-	works  collector // what is not
+	store     *Store
+	prefix    string
+	retention time.Duration
+	puts      collector // what is refused when memory is used up
+	works     collector // what is not
 }
 
 var _ job.Store = (*Jobs)(nil)
@@ -98,7 +100,7 @@ func OpenJobs(o Options) (*Jobs, error) {
 }
 
 func newJobs(o Options, script *script) *Jobs {
-	j := &Jobs{prefix: "headgate:1:{" + o.Namespace + "/jobs}:"}
+	j := &Jobs{prefix: "headgate:1:{" + o.Namespace + "/jobs}:", retention: cmp.Or(o.Retention, job.Retention)}
 	o.Namespace += "/jobs"
 	j.store = newStore(o, script)
 	j.store.options.ReadBufferEachConn = 256 << 10

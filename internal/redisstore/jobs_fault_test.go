@@ -270,7 +270,7 @@ func TestLostAnswersTakeEffectOnce(t *testing.T) {
 		return j.End(t.Context(), job.End{Ref: taken[0].Ref, State: job.Failed, Tried: 1, Attempts: []job.Attempt{{Status: 500}}})
 	})
 	lossy(func() error { _, err := j.Retry(t.Context(), one.Job.ID); return err })
-	lossy(func() error { _, err := j.Cancel(t.Context(), one.Job.ID, "enough"); return err })
+	lossy(func() error { _, err := j.Cancel(t.Context(), one.Job.ID, "enough", nil); return err })
 	got, err := j.Get(t.Context(), one.Job.ID)
 	if err != nil || got.State != job.Cancelled || got.Attempted != 1 {
 		t.Errorf("in the end: %+v, %v; want it cancelled after one attempt", got, err)
@@ -316,9 +316,9 @@ func TestJobsNeedNoMoreRightsThanTheySay(t *testing.T) {
 		one := someJob()
 		one.Job.Key = "key"
 		_, _, err := j.Put(t.Context(), one)
-		_, err2 := j.Cancel(t.Context(), one.Job.ID, "")
+		_, err2 := j.Cancel(t.Context(), one.Job.ID, "", nil)
 		_, err3 := j.Retry(t.Context(), one.Job.ID)
-		_, err4 := j.Cancel(t.Context(), one.Job.ID, "")
+		_, err4 := j.Cancel(t.Context(), one.Job.ID, "", nil)
 		_, err5 := j.Purge(t.Context(), job.Filter{})
 		if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 			t.Errorf("with %s: %v", rights, err)

@@ -65,6 +65,10 @@ type Options struct {
 	Cluster          bool
 	TLS              *tls.Config // nil: none; its ServerName is the host of each address if it is ""
 	Namespace        string      // "": default
+
+	// Retention is how long jobs are kept that were cancelled; 0:
+	// job.Retention. Only OpenJobs looks at it.
+	Retention time.Duration
 }
 
 const (

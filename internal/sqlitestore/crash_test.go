@@ -85,7 +85,7 @@ func work(s *Store) {
 					case 0:
 						e.State, e.Response = job.Waiting, nil
 					case 1:
-						if _, err := s.Cancel(ctx, x.ID, "enough"); err == nil {
+						if _, err := s.Cancel(ctx, x.ID, "enough", nil); err == nil {
 							say("cancelled", x.ID)
 						}
 						continue

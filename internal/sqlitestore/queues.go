@@ -233,13 +233,12 @@ func (s *Store) Start(ctx context.Context, r job.Ref) error {
 // End is as in job.Store.
 func (s *Store) End(ctx context.Context, e job.End) error {
 	size := 0
-	var header, thenHeader string
+	header := ""
 	if e.Response != nil {
 		header = encodeHeader(e.Response.Header)
 		size += len(e.Response.Body)
 	}
 	if e.Then != nil {
-		thenHeader = encodeHeader(e.Then.Request.Header)
 		size += len(e.Then.Request.Body)
 	}
 	return s.ask(ctx, true, size, func(w *writer) error {
@@ -261,10 +260,7 @@ func (s *Store) End(ctx context.Context, e job.End) error {
 				return err
 			}
 		}
-		if e.Then != nil {
-			return w.insert(job.Stored(*e.Then, w.now), thenHeader, e.Then.Request.Body)
-		}
-		return nil
+		return w.follow(e.Then)
 	})
 }
 
@@ -312,15 +308,6 @@ func (w *writer) takeBack(worker string, do func(*job.Job)) error {
 	return nil
 }
 
-// lose has a job be lost, to whom it may concern.
-func (w *writer) lose(j *job.Job) {
-	was := j.State
-	j.Lose(w.now)
-	if j.State != was {
-		w.keepEnded(j)
-	}
-}
-
 // loseRunning has all jobs be lost that run according to the file: when it is
 // opened nobody runs them.
 func (w *writer) loseRunning() error {
@@ -335,7 +322,7 @@ func (w *writer) loseRunning() error {
 			break
 		}
 		r := &running[i]
-		w.lose(&r.job)
+		r.job.Lose()
 		err = w.update(r, job.Running)
 	}
 	return err
@@ -347,7 +334,7 @@ func (s *Store) Sweep(ctx context.Context) (time.Duration, error) {
 	err := s.ask(ctx, false, 0, func(w *writer) error {
 		next = job.LeaseFor
 		for _, worker := range w.lapsed(&next) {
-			if err := w.takeBack(worker, w.lose); err != nil {
+			if err := w.takeBack(worker, (*job.Job).Lose); err != nil {
 				return err
 			}
 		}

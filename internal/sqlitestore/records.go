@@ -99,11 +99,12 @@ func (s *Store) Counts(context.Context) (map[job.State]int64, error) {
 }
 
 // Cancel is as in job.Store.
-func (s *Store) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
+func (s *Store) Cancel(ctx context.Context, id, reason string, then func(job.Job) *job.New) (job.Job, error) {
 	return s.change(ctx, id, func(w *writer, j *job.Job) error {
-		err := j.Cancel(reason, w.now)
-		w.keepEnded(j)
-		return err
+		if err := j.Cancel(reason, s.retention, w.now); err != nil || then == nil {
+			return err
+		}
+		return w.follow(then(*j))
 	})
 }
 
@@ -135,15 +136,6 @@ func (s *Store) change(ctx context.Context, id string, do func(*writer, *job.Job
 		return w.update(r, was)
 	})
 	return changed, err
-}
-
-// keepEnded has a job that the store itself has ended expire when the store's
-// retention is over.
-func (w *writer) keepEnded(j *job.Job) {
-	if j.State.Ended() && j.EndedAt != nil {
-		expires := j.EndedAt.Add(w.store.retention)
-		j.ExpiresAt = &expires
-	}
 }
 
 // Purge is as in job.Store.

@@ -107,6 +107,14 @@ func (w *writer) insert(j job.Job, header string, body []byte) error {
 	return nil
 }
 
+// follow stores the job that follows from a step, if there is one.
+func (w *writer) follow(n *job.New) error {
+	if n == nil {
+		return nil
+	}
+	return w.insert(job.Stored(*n, w.now), encodeHeader(n.Request.Header), n.Request.Body)
+}
+
 // update stores what a step has made of a job that was in a state.
 func (w *writer) update(r *row, was job.State) error {
 	j := &r.job

@@ -40,8 +40,8 @@ import (
 
 // Options are settings of a Store. Their zero value is sensible.
 type Options struct {
-	// Retention is how long jobs are kept that the store itself ends: those
-	// that were cancelled, or lost too often. 0 means job.Retention.
+	// Retention is how long jobs are kept that were cancelled; how long others
+	// are says who ends them. 0 means job.Retention.
 	Retention time.Duration
 
 	// Now is what the time is; nil means time.Now. Moments are kept to the

@@ -55,7 +55,9 @@ func Jobs(cfg config.Config) (job.Store, error) {
 		}
 		return newLazy(at.File, open)
 	}
-	s, err := redisstore.OpenJobs(Redis(at.Redis, cfg.Namespace))
+	o := Redis(at.Redis, cfg.Namespace)
+	o.Retention = time.Duration(cfg.Retention)
+	s, err := redisstore.OpenJobs(o)
 	if err != nil {
 		return nil, fmt.Errorf("jobs %s: %w", at, err)
 	}

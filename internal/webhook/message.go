@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,15 +37,15 @@ type response struct {
 }
 
 // For returns the job that tells j.Callback that j has ended, with what; r is
-// nil if there is no response.
-func For(j job.Job, r *job.Response, now time.Time) (*job.New, error) {
+// nil if there is no response. It is nil if nobody is to be told, or j.Callback
+// is no URL.
+func For(j job.Job, r *job.Response, now time.Time) *job.New {
+	if j.Kind != job.Call || j.Callback == "" {
+		return nil
+	}
 	u, err := url.Parse(j.Callback)
 	if err != nil {
-		return nil, fmt.Errorf("callback of job %s: not a URL", j.ID)
-	}
-	body, err := payload(j, r, now)
-	if err != nil {
-		return nil, fmt.Errorf("callback of job %s: %w", j.ID, err)
+		return nil
 	}
 	return &job.New{
 		Job: job.Job{
@@ -61,12 +60,18 @@ func For(j job.Job, r *job.Response, now time.Time) (*job.New, error) {
 			Method: http.MethodPost,
 			Path:   j.Callback,
 			Header: http.Header{"Content-Type": {"application/json"}, "User-Agent": {"headgate"}},
-			Body:   body,
+			Body:   payload(j, r, now),
 		},
-	}, nil
+	}
 }
 
-func payload(j job.Job, r *job.Response, now time.Time) ([]byte, error) {
+// Cancelled is For of a job that was cancelled now.
+func Cancelled(j job.Job) *job.New { return For(j, nil, time.Now()) }
+
+func payload(j job.Job, r *job.Response, now time.Time) []byte {
+	if j.Attempts == nil {
+		j.Attempts = []job.Attempt{} // a list in JSON
+	}
 	m := message{Type: "job." + string(j.State), Timestamp: now.UTC(), Data: data{Job: j}}
 	if r != nil {
 		m.Data.Response = &response{Status: r.Status, Headers: r.Header}
@@ -82,6 +87,6 @@ func payload(j job.Job, r *job.Response, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // it is no page
-	err := e.Encode(m)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	_ = e.Encode(m)        // values of ours: it cannot fail
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

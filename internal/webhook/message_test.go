@@ -24,10 +24,7 @@ func TestMessageTellsJobAndAnswer(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			n, err := For(j, &job.Response{Status: 200, Header: http.Header{"X": {"y"}}, Body: []byte(test.body)}, t0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			n := For(j, &job.Response{Status: 200, Header: http.Header{"X": {"y"}}, Body: []byte(test.body)}, t0)
 			if n.Job.Kind != job.Callback || n.Job.Queue != "callback/hook.test:8443" || n.Job.Parent != "job_1" || !job.IsID(n.Job.ID) {
 				t.Errorf("made %+v, want a callback of job_1 in the queue of its host", n.Job)
 			}
@@ -35,7 +32,7 @@ func TestMessageTellsJobAndAnswer(t *testing.T) {
 				t.Errorf("made %s %s, want POST %s", n.Request.Method, n.Request.Path, j.Callback)
 			}
 			want := `{"type":"job.done","timestamp":"2026-11-22T12:00:00Z","data":{"id":"job_1","kind":"call","state":"done",` +
-				`"upstream":"api","client":"web","method":"POST","path":"/v1/x?<y>","priority":0,"attempts":null,"attempted":0,` +
+				`"upstream":"api","client":"web","method":"POST","path":"/v1/x?<y>","priority":0,"attempts":[],"attempted":0,` +
 				`"status":200,"created_at":"2026-11-22T12:00:00Z","ended_at":"2026-11-22T12:00:00Z",` +
 				`"callback":"https://hook.test:8443/in?a=b","response":{"status":200,"headers":{"X":["y"]},`
 			if test.body == "" {
@@ -49,10 +46,7 @@ func TestMessageTellsJobAndAnswer(t *testing.T) {
 }
 
 func TestMessageOfJobWithoutAnswer(t *testing.T) {
-	n, err := For(job.Job{ID: "job_1", State: job.Failed, Reason: "unreachable", Callback: "http://hook.test"}, nil, t0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := For(job.Job{ID: "job_1", Kind: job.Call, State: job.Failed, Reason: "unreachable", Callback: "http://hook.test"}, nil, t0)
 	var m struct {
 		Type string
 		Data map[string]any
@@ -62,5 +56,17 @@ func TestMessageOfJobWithoutAnswer(t *testing.T) {
 	}
 	if _, has := m.Data["response"]; m.Type != "job.failed" || m.Data["reason"] != "unreachable" || has {
 		t.Errorf("got %s, want job.failed with its reason and no response", n.Request.Body)
+	}
+}
+
+func TestNobodyIsToldWhoCannotBe(t *testing.T) {
+	for name, j := range map[string]job.Job{
+		"no callback":       {ID: "job_1", Kind: job.Call, State: job.Cancelled},
+		"a callback itself": {ID: "job_1", Kind: job.Callback, State: job.Cancelled, Callback: "http://hook.test"},
+		"no URL":            {ID: "job_1", Kind: job.Call, State: job.Cancelled, Callback: "http://[::1"},
+	} {
+		if n := Cancelled(j); n != nil {
+			t.Errorf("%s: made %+v, want nothing", name, n.Job)
+		}
 	}
 }

@@ -58,6 +58,9 @@ func (x *item) CutOff(cancel context.CancelCauseFunc) { x.worker.held.steer(x, c
 // Request is as in pump.Item.
 func (x *item) Request() (*http.Request, error) {
 	j, r := &x.taken.Job, &x.taken.Request
+	if j.Losses >= job.MostLosses {
+		return nil, fmt.Errorf("lost %d times with the worker that ran it", j.Losses)
+	}
 	callback := j.Kind == job.Callback
 	if callback && x.worker.options.Callbacks == nil {
 		return nil, errNoCallbacks

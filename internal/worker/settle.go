@@ -56,7 +56,7 @@ func (w *Worker) settle(j *job.Job, r pump.Result, now time.Time) fate {
 	if n := len(s.Attempts); n > 0 && s.State == job.Waiting {
 		s.Attempts[n-1].DelayMS = s.Delay.Milliseconds()
 	}
-	if s.State.Ended() && j.Kind == job.Call && j.Callback != "" {
+	if s.State.Ended() {
 		s.callBack()
 	}
 	return s.fate
@@ -228,15 +228,11 @@ func (s *settling) whyNot(status int) string {
 	return s.why()
 }
 
-// callBack has the job's client told.
+// callBack has the job's client told, if it wants to be.
 func (s *settling) callBack() {
 	ended := *s.job
 	if err := ended.End(s.End, s.now); err != nil {
 		return // it had ended before: its end will be refused
 	}
-	then, err := webhook.For(ended, s.Response, s.now)
-	if err != nil {
-		return // the URL was not one that could be called
-	}
-	s.Then = then
+	s.Then = webhook.For(ended, s.Response, s.now)
 }

@@ -88,9 +88,14 @@ func (h *history) step() {
 	case p < 87 && len(h.known) > 0:
 		id := pick(h.rng, h.known)
 		h.note("cancel %s", id)
-		got, err := h.Cancel(ctx, id, "enough")
-		want, wantErr := h.memory.Cancel(ctx, id, "enough")
+		n := h.following(id)
+		then := func(job.Job) *job.New { return n }
+		got, err := h.Cancel(ctx, id, "enough", then)
+		want, wantErr := h.memory.Cancel(ctx, id, "enough", then)
 		h.sameJob("Cancel", got, err, want, wantErr)
+		if err == nil && n != nil {
+			h.known = append(h.known, n.Job.ID)
+		}
 	case p < 91 && len(h.known) > 0:
 		id := pick(h.rng, h.known)
 		h.note("retry %s", id)
@@ -225,11 +230,7 @@ func (h *history) endOne(r pair) {
 		if h.rng.IntN(2) == 0 {
 			e.Response = &job.Response{Status: 200 + h.rng.IntN(300), Body: []byte(h.did)}
 		}
-		if h.rng.IntN(4) == 0 {
-			n := h.fresh(pick(h.rng, h.queues))
-			n.Job.Client, n.Job.Kind, n.Job.Parent = h.client, job.Callback, r.store.ID
-			e.Then = &n
-		}
+		e.Then = h.following(r.store.ID)
 	}
 	if h.rng.IntN(4) == 0 {
 		e.Location = fmt.Sprint("/results/", h.rng.IntN(99))
@@ -241,6 +242,16 @@ func (h *history) endOne(r pair) {
 	if err == nil && e.Then != nil {
 		h.known = append(h.known, e.Then.Job.ID)
 	}
+}
+
+// following returns a job that tells of another, or more often nil.
+func (h *history) following(parent string) *job.New {
+	if h.rng.IntN(4) > 0 {
+		return nil
+	}
+	n := h.fresh(pick(h.rng, h.queues))
+	n.Job.Client, n.Job.Kind, n.Job.Parent = h.client, job.Callback, parent
+	return &n
 }
 
 // compare wants some of the jobs, what is listed and what the queues say to be

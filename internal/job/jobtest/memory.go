@@ -151,8 +151,16 @@ func (m *Memory) Counts(context.Context) (map[job.State]int64, error) {
 }
 
 // Cancel is as in job.Store.
-func (m *Memory) Cancel(_ context.Context, id, reason string) (job.Job, error) {
-	return m.step(id, func(e *entry) error { return e.job.Cancel(reason, m.now()) })
+func (m *Memory) Cancel(_ context.Context, id, reason string, then func(job.Job) *job.New) (job.Job, error) {
+	return m.step(id, func(e *entry) error {
+		if err := e.job.Cancel(reason, 0, m.now()); err != nil || then == nil {
+			return err
+		}
+		if n := then(e.job); n != nil {
+			m.putLocked(*n)
+		}
+		return nil
+	})
 }
 
 // Retry is as in job.Store.
@@ -349,7 +357,7 @@ func (m *Memory) Sweep(context.Context) (time.Duration, error) {
 	now := m.now()
 	for worker, ends := range m.mu.leases {
 		if !ends.After(now) {
-			m.takeBackLocked(worker, func(j *job.Job) { j.Lose(now) })
+			m.takeBackLocked(worker, (*job.Job).Lose)
 		}
 	}
 	for id, e := range m.mu.entries {

@@ -288,19 +288,20 @@ func keepHoldsOffLoss(s *suite) {
 	s.end(job.End{Ref: kept.Ref, State: job.Done})
 }
 
-func jobsThatKillWorkersFail(s *suite) {
+func lossesAreCounted(s *suite) {
 	id := s.put(s.fresh("q")).ID
-	for i := range job.MostLosses {
+	for i := range 3 {
 		if got := s.state(id, job.Waiting); got.Losses != i {
 			s.Fatalf("%d losses after %d", got.Losses, i)
 		}
 		s.takeOne(fmt.Sprint("w", i), "q")
 		s.pass(10 * time.Second)
 	}
-	if got := s.state(id, job.Failed); got.Losses != job.MostLosses || got.Reason == "" || got.EndedAt == nil || got.ExpiresAt == nil {
-		s.Errorf("lost too often: %s", plain(got))
+	taken := s.take("w", "q", 1, 1)[0]
+	if taken.Job.Losses != 3 || taken.Job.Reason != job.LostReason {
+		s.Errorf("lost three times: %s", plain(taken.Job))
 	}
-	s.take("w", "q", 1, 0)
+	s.end(job.End{Ref: taken.Ref, State: job.Failed, Reason: "lost too often"})
 	j, err := s.Retry(s.Context(), id)
 	if err != nil || j.Losses != 0 {
 		s.Errorf("Retry = %s, error %v; want no losses", plain(j), err)

@@ -74,7 +74,7 @@ func putForgetsKeysOfDeletedJobs(s *suite) {
 		return n
 	}
 	purged := s.put(keyed())
-	_, err := s.Cancel(s.Context(), purged.ID, "")
+	_, err := s.Cancel(s.Context(), purged.ID, "", nil)
 	s.must(err, "Cancel")
 	_, err = s.Purge(s.Context(), job.Filter{})
 	s.must(err, "Purge")
@@ -92,7 +92,7 @@ func whatIsNotThereIsNotFound(s *suite) {
 	for _, id := range []string{job.NewID(T0), "", "nonsense"} {
 		_, get := s.Get(s.Context(), id)
 		_, response := s.Response(s.Context(), id)
-		_, cancel := s.Cancel(s.Context(), id, "")
+		_, cancel := s.Cancel(s.Context(), id, "", nil)
 		_, retry := s.Retry(s.Context(), id)
 		for what, err := range map[string]error{"Get": get, "Response": response, "Cancel": cancel, "Retry": retry} {
 			if !errors.Is(err, job.ErrNotFound) {
@@ -122,7 +122,7 @@ func listFilters(s *suite) {
 	c := put(job.Call, "x", "")
 	d := put(job.Callback, "x", "web")
 	s.takeOne("w", "xwebcall")
-	_, err := s.Cancel(s.Context(), b, "not 100% needed_")
+	_, err := s.Cancel(s.Context(), b, "not 100% needed_", nil)
 	s.must(err, "Cancel")
 	web, nobody := "web", ""
 	for _, tt := range []struct {
@@ -221,7 +221,7 @@ func cancelEndsInAnyState(s *suite) {
 		id := s.put(s.fresh(tt.name)).ID
 		ref := tt.prepare(tt.name)
 		before := s.get(id)
-		j, err := s.Cancel(s.Context(), id, "no longer wanted")
+		j, err := s.Cancel(s.Context(), id, "no longer wanted", nil)
 		if !errors.Is(err, tt.err) {
 			s.Errorf("Cancel of a %s job = %v, want %v", tt.name, err, tt.err)
 			continue
@@ -242,10 +242,43 @@ func cancelEndsInAnyState(s *suite) {
 			s.fenced(ref)
 		}
 		s.take("other", tt.name, 1, 0)
-		if _, err := s.Cancel(s.Context(), id, ""); !errors.Is(err, job.ErrEnded) {
+		if _, err := s.Cancel(s.Context(), id, "", nil); !errors.Is(err, job.ErrEnded) {
 			s.Errorf("Cancel of a cancelled job = %v, want ErrEnded", err)
 		}
 	}
+}
+
+func cancelStoresWhatFollows(s *suite) {
+	n := s.fresh("q")
+	n.Job.Callback = "https://example.com/hook"
+	call := s.put(n)
+	running := s.takeOne("w", "q")
+	follows := s.fresh(job.CallbackQueue("example.com"))
+	follows.Job.Kind, follows.Job.Parent, follows.Job.Upstream = job.Callback, call.ID, ""
+	var told job.Job
+	then := func(j job.Job) *job.New {
+		told = j
+		return &follows
+	}
+	_, err := s.Cancel(s.Context(), call.ID, "enough", then)
+	s.must(err, "Cancel")
+	if told.ID != call.ID || told.State != job.Cancelled || told.Reason != "enough" || told.EndedAt == nil || told.Callback != n.Job.Callback || told.StartedAt == nil {
+		s.Errorf("what follows is made of %s, want the job as it is once cancelled", plain(told))
+	}
+	s.fenced(running.Ref)
+	taken := s.takeOne("w", follows.Job.Queue)
+	if taken.ID != follows.Job.ID || taken.Job.Kind != job.Callback || taken.Job.Parent != call.ID || !sameRequest(taken.Request, follows.Request) {
+		s.Errorf("taken %s %+v, want %s %+v", plain(taken.Job), taken.Request, follows.Job.ID, follows.Request)
+	}
+	follows = s.fresh("late")
+	if _, err := s.Cancel(s.Context(), call.ID, "enough", then); !errors.Is(err, job.ErrEnded) {
+		s.Errorf("Cancel of a cancelled job = %v, want ErrEnded", err)
+	}
+	s.take("w", "late", 1, 0)
+	other := s.put(s.fresh("q"))
+	_, err = s.Cancel(s.Context(), other.ID, "enough", func(job.Job) *job.New { return nil })
+	s.must(err, "Cancel")
+	s.state(other.ID, job.Cancelled)
 }
 
 func retryRunsAgain(s *suite) {
@@ -411,7 +444,7 @@ func noticesTellOfEachState(s *suite) {
 	expect(id, job.Done)
 	other := s.put(s.fresh("q")).ID
 	expect(other, job.Waiting)
-	_, err = s.Cancel(s.Context(), other, "")
+	_, err = s.Cancel(s.Context(), other, "", nil)
 	s.must(err, "Cancel")
 	expect(other, job.Cancelled)
 }

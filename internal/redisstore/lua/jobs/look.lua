@@ -71,8 +71,10 @@ local function list(args)
   return out
 end
 
+-- cancel ends a job, if it was seen, as it was seen, and stores what follows from
+-- that.
 local function cancel(args)
-  local id, reason = args[4], args[5]
+  local id, reason, seen, keep, follows = args[4], args[5], args[7], tonumber(args[8]), args[9]
   local r = fetch(id)
   if not r then
     return 'none'
@@ -83,10 +85,18 @@ local function cancel(args)
     end
     return 'ended'
   end
+  if seen ~= '' and pack(r) ~= seen then
+    return 'changed'
+  end
   set(sorted, P .. 'queue:' .. r[QUEUE], id, false)
   set(sorted, P .. 'later:' .. r[QUEUE], id, false)
   r[REASON] = reason
-  finish(r, CANCELLED, 0)
+  finish(r, CANCELLED, keep)
+  if follows ~= '' then
+    local requests = {}
+    put(follows, requests)
+    write_all('MSET', requests)
+  end
   return pack(r)
 end
 
