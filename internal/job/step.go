@@ -34,10 +34,17 @@ func (j *Job) Start(now time.Time) error {
 	return nil
 }
 
-// End has a job that was taken become what e says.
+// End has a job that was taken become what e says. One that was sent and not
+// marked as running, as it was over so soon, has started with its first attempt.
 func (j *Job) End(e End, now time.Time) error {
 	if j.State.Ended() {
 		return ErrFenced
+	}
+	if began := e.began(); j.State == Waiting && !began.IsZero() {
+		if began.After(now) { // by another clock
+			began = now
+		}
+		j.StartedAt = &began
 	}
 	j.Attempted += len(e.Attempts)
 	j.Attempts = append(j.Attempts[:len(j.Attempts):len(j.Attempts)], e.Attempts...)
@@ -106,6 +113,14 @@ func (j *Job) Retry(now time.Time) error {
 	j.Tried, j.Losses, j.Status = 0, 0, 0
 	j.Reason, j.Location = "", ""
 	return nil
+}
+
+// began returns when the first attempt was made, the zero time for none.
+func (e *End) began() time.Time {
+	if len(e.Attempts) == 0 {
+		return time.Time{}
+	}
+	return e.Attempts[0].At.UTC()
 }
 
 func (j *Job) end(s State, keep time.Duration, now time.Time) {

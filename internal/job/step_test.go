@@ -74,8 +74,20 @@ func TestSteps(t *testing.T) {
 		{"retry", retry, 90 * time.Second, nil, `waiting tried=0 attempted=3 losses=0 status=0 reason="" location="" not before -, started 1m10s, ended -, expires -`},
 		{"cancel", cancel, 91 * time.Second, nil, `cancelled tried=0 attempted=3 losses=0 status=0 reason="enough" location="" not before -, started 1m10s, ended 1m31s, expires 1h1m31s`},
 		{"retry", retry, 92 * time.Second, nil, `waiting tried=0 attempted=3 losses=0 status=0 reason="" location="" not before -, started 1m10s, ended -, expires -`},
-		{"end as done", end(End{State: Done}), 93 * time.Second, nil, `done tried=0 attempted=3 losses=0 status=0 reason="" location="" not before -, started 1m10s, ended 1m33s, expires 24h1m33s`},
-		{"retry", retry, 94 * time.Second, ErrEnded, `done tried=0 attempted=3 losses=0 status=0 reason="" location="" not before -, started 1m10s, ended 1m33s, expires 24h1m33s`},
+		{
+			"end as waiting, unsent", end(End{State: Waiting, Reason: "line full"}), 92 * time.Second, nil,
+			`waiting tried=0 attempted=3 losses=0 status=0 reason="line full" location="" not before -, started 1m10s, ended -, expires -`,
+		},
+		{
+			"end as waiting, not marked as started", end(End{State: Waiting, Attempts: []Attempt{{At: t0.Add(91 * time.Second)}, {At: t0.Add(92 * time.Second)}}}), 92 * time.Second, nil,
+			`waiting tried=0 attempted=5 losses=0 status=0 reason="" location="" not before -, started 1m31s, ended -, expires -`,
+		},
+		{
+			"end as waiting, by a clock ahead", end(End{State: Waiting, Attempts: []Attempt{{At: t0.Add(time.Hour)}}}), 92 * time.Second, nil,
+			`waiting tried=0 attempted=6 losses=0 status=0 reason="" location="" not before -, started 1m32s, ended -, expires -`,
+		},
+		{"end as done", end(End{State: Done}), 93 * time.Second, nil, `done tried=0 attempted=6 losses=0 status=0 reason="" location="" not before -, started 1m32s, ended 1m33s, expires 24h1m33s`},
+		{"retry", retry, 94 * time.Second, ErrEnded, `done tried=0 attempted=6 losses=0 status=0 reason="" location="" not before -, started 1m32s, ended 1m33s, expires 24h1m33s`},
 	} {
 		err := step.do(&j, t0.Add(step.at))
 		if got := brief(j); !errors.Is(err, step.err) || got != step.want {

@@ -101,7 +101,8 @@ type Queues interface {
 	Start(ctx context.Context, r Ref) error
 
 	// End says what became of a job that was taken, started or not: ErrFenced
-	// if that does not count any more.
+	// if that does not count any more. One that has attempts and was not
+	// marked as running has started with the first of them.
 	End(ctx context.Context, e End) error
 
 	// Keep renews a worker's lease of all that it holds. If it had lapsed, what

@@ -263,6 +263,11 @@ func encodeEnd(e *job.End) ([]byte, error) {
 	p.double(int64(len(e.Attempts)))
 	p.double(int64(len(told)))
 	p.double(int64(status))
+	began := int64(0)
+	if len(e.Attempts) > 0 && !e.Attempts[0].At.IsZero() {
+		began = e.Attempts[0].At.UnixMicro()
+	}
+	p.double(began)
 	p.texts(e.Reason, e.Location, encodeAttempts(told), response, follows)
 	return p, nil
 }

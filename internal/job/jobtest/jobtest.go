@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"EndKeepsTheLastAttempts", endKeepsTheLastAttempts},
 		{"EndToWaitingIsTakenAgain", endToWaitingIsTakenAgain},
 		{"EndStoresWhatFollows", endStoresWhatFollows},
+		{"EndTellsWhenItStarted", endTellsWhenItStarted},
 		{"LateWorkersAreFenced", lateWorkersAreFenced},
 		{"OnlyWhatRanIsLost", onlyWhatRanIsLost},
 		{"KeepHoldsOffLoss", keepHoldsOffLoss},

@@ -229,6 +229,38 @@ func endStoresWhatFollows(s *suite) {
 	}
 }
 
+func endTellsWhenItStarted(s *suite) {
+	id := s.put(s.fresh("q")).ID
+	s.Advance(time.Minute)
+	sent := func(after time.Duration) []job.Attempt {
+		return []job.Attempt{{At: T0.Add(after)}, {At: T0.Add(after + time.Second)}}
+	}
+	for _, tt := range []struct {
+		attempts []job.Attempt
+		want     time.Time // zero: none
+	}{
+		{nil, time.Time{}},
+		{sent(20 * time.Second), T0.Add(20 * time.Second)},
+		{nil, T0.Add(20 * time.Second)},
+		{sent(30 * time.Second), T0.Add(30 * time.Second)},
+	} {
+		s.end(job.End{Ref: s.take("w", "q", 1, 1)[0].Ref, State: job.Waiting, Attempts: tt.attempts})
+		var got time.Time
+		if j := s.get(id); j.StartedAt != nil {
+			got = *j.StartedAt
+		}
+		if !got.Equal(tt.want) {
+			s.Errorf("taken, not marked as started, and sent at %v: started at %v, want %v", tt.attempts, got, tt.want)
+		}
+	}
+	running := s.takeOne("w", "q")
+	before := s.get(id).StartedAt
+	s.end(job.End{Ref: running.Ref, State: job.Done, Attempts: sent(40 * time.Second)})
+	if got := s.get(id).StartedAt; got == nil || !got.Equal(*before) {
+		s.Errorf("marked as started at %v, and in the end at %v", before, got)
+	}
+}
+
 // fenced wants that r counts for nothing any more, and changes nothing.
 func (s *suite) fenced(r job.Ref) {
 	s.Helper()

@@ -122,13 +122,13 @@ local function latest(attempts, n)
   return attempts:sub(at)
 end
 
-local END = '<BdI4c0BBddddddI4c0I4c0I4c0I4c0I4c0'
+local END = '<BdI4c0BBdddddddI4c0I4c0I4c0I4c0I4c0'
 
 -- stop says what became of a job, and returns whether it counts, or did when it
 -- was asked before.
 local function stop(bytes, requests)
-  local again, fence, id, state, answered, delay, keep, tried, made, count, status, reason, location, attempts,
-    response, follows = struct.unpack(END, bytes, 2)
+  local again, fence, id, state, answered, delay, keep, tried, made, count, status, began, reason, location,
+    attempts, response, follows = struct.unpack(END, bytes, 2)
   local r = fetch(id)
   if r and again == 1 and r[CLOSED] == fence then
     return 1
@@ -139,6 +139,9 @@ local function stop(bytes, requests)
   if made > 0 then
     r[TOLD] = latest(r[TOLD] .. attempts, min(r[ATTEMPTED], ATTEMPTS) + count)
     r[ATTEMPTED] = r[ATTEMPTED] + made
+  end
+  if r[STATE] == WAITING and began > 0 then
+    r[STARTED] = min(began, now)
   end
   r[CLOSED], r[TRIED], r[REASON] = fence, r[TRIED] + tried, reason
   if location ~= '' then
