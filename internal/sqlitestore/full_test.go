@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,9 +102,13 @@ func TestShortWritesLoseNothing(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	stored, last := lines[:len(lines)-1], lines[len(lines)-1]
-	if len(stored) < 20 || strings.HasPrefix(last, "job_") {
-		t.Fatalf("%d jobs stored, then %q; want 20 at least, and an error", len(stored), last)
+	n := slices.IndexFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "job_") })
+	if n < 20 || !strings.Contains(lines[n], job.ErrFull.Error()) || !strings.Contains(lines[n], path) {
+		t.Fatalf("%d jobs stored, then %q; want 20 at least, and ErrFull with the file's name", n, lines[max(n, 0):])
+	}
+	stored := slices.Delete(lines, n, n+1)
+	if len(stored) != n+1 {
+		t.Errorf("once there is room again: %q, want one more job", lines[n:])
 	}
 	s := open(t, path, Options{})
 	for _, id := range stored {
@@ -112,31 +117,40 @@ func TestShortWritesLoseNothing(t *testing.T) {
 		}
 	}
 	if _, _, err := s.Put(t.Context(), call("q")); err != nil {
-		t.Errorf("Put when there is room again: %v", err)
+		t.Errorf("Put by another process when there is room again: %v", err)
 	}
 }
 
-// fill stores jobs until a file cannot grow beyond 1 MiB, and prints them and then
-// the error.
+// fill stores jobs until a file cannot grow beyond 1 MiB, and prints them, the
+// error, and what comes of one more job when it can grow again.
 func fill(s *Store) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	limit.Cur = 1 << 20
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+	grow := func(bytes uint64) {
+		limit.Cur = bytes
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	}
-	for {
+	put := func() error {
 		j, _, err := s.Put(background, call("q"))
 		if err != nil {
 			fmt.Println(err)
-			return
+			return err
 		}
 		fmt.Println(j.ID)
+		return nil
 	}
+	unlimited := limit.Cur
+	grow(1 << 20)
+	for put() == nil {
+	}
+	grow(unlimited)
+	_ = put() // it has been printed
 }
 
 func TestOpenRefusesWhatCannotBeWritten(t *testing.T) {

@@ -156,7 +156,13 @@ func number(conn *sqlite.Conn, query string) (n int64, err error) {
 
 // explain gives an error of SQLite its kind, and says what would mend it.
 func (s *Store) explain(err error) error {
-	switch code := sqlite.ErrCode(err); code.ToPrimary() {
+	code := sqlite.ErrCode(err)
+	switch code {
+	case sqlite.ResultIOErrWrite, sqlite.ResultIOErrFsync, sqlite.ResultIOErrTruncate, sqlite.ResultIOErrSHMSize, sqlite.ResultIOErrSHMMap:
+		// What a full disk, a quota or a limit of the process may come out as.
+		return fmt.Errorf("%w: the disk of %s takes no more (%v): make room, or see what the system says of it", job.ErrFull, s.path, err)
+	}
+	switch code.ToPrimary() {
 	case sqlite.ResultOK, sqlite.ResultError:
 		return err
 	case sqlite.ResultFull:
