@@ -112,7 +112,7 @@ func (a *Admin) listJobs(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := jobList{Jobs: make([]job.Job, len(page.Jobs)), Next: page.Next}
 	for i, j := range page.Jobs {
-		list.Jobs[i] = jobhttp.Shown(j)
+		list.Jobs[i] = j.Shown()
 	}
 	jobhttp.WriteJSON(w, http.StatusOK, list)
 	return nil
@@ -141,7 +141,7 @@ func (a *Admin) readJob(w http.ResponseWriter, r *http.Request) error {
 		}
 		prefer.SetApplied(w.Header())
 	}
-	jobhttp.WriteJSON(w, http.StatusOK, jobhttp.Shown(j))
+	jobhttp.WriteJSON(w, http.StatusOK, j.Shown())
 	return nil
 }
 
@@ -191,7 +191,7 @@ func answerJob(w http.ResponseWriter, r *http.Request, do func(context.Context, 
 	if err != nil {
 		return err
 	}
-	jobhttp.WriteJSON(w, http.StatusOK, jobhttp.Shown(j))
+	jobhttp.WriteJSON(w, http.StatusOK, j.Shown())
 	return nil
 }
 

@@ -156,6 +156,24 @@ func TestUnknownFiltersAreRefused(t *testing.T) {
 	}
 }
 
+func TestNoCredentialOfACallerIsShown(t *testing.T) {
+	a := newJobAdmin()
+	j, _, err := a.jobs.Put(t.Context(), job.New{Job: job.Job{Queue: "q"}, Request: job.Request{
+		Method: "POST", Path: "/v1/x?key=SECRET", Header: http.Header{"Authorization": {"Bearer SECRET"}}, Body: []byte("SECRET"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := "/api/v1/jobs/" + j.ID
+	for _, ask := range []struct{ method, path string }{
+		{"GET", "/api/v1/jobs"}, {"GET", one}, {"POST", one + "/cancel"}, {"POST", one + "/retry"}, {"DELETE", one}, {"GET", one + "/response"},
+	} {
+		if w := a.ask(ask.method, ask.path); strings.Contains(w.Body.String(), "SECRET") {
+			t.Errorf("%s %s shows it: %s", ask.method, ask.path, w.Body)
+		}
+	}
+}
+
 func TestOneJobIsReadRetriedAndCancelled(t *testing.T) {
 	a := newJobAdmin()
 	failed := "/api/v1/jobs/" + a.add(t, job.Failed, "x", "web")

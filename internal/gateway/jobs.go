@@ -213,7 +213,7 @@ func (c *call) tellJob(status int, j job.Job) {
 		h.Set("Retry-After", strconv.FormatInt(comeBack(j, time.Now()), 10))
 	}
 	if status != http.StatusOK || c.in.Method == http.MethodDelete {
-		jobhttp.WriteJSON(c.w, status, jobhttp.Shown(j))
+		jobhttp.WriteJSON(c.w, status, j.Shown())
 		return
 	}
 	text := append(jobhttp.Encode(j), '\n')

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -139,6 +140,33 @@ func TestPollEndsWithTheJob(t *testing.T) {
 			t.Errorf("long poll = %s after %v, want a waiting job after 10m", w.Body, time.Since(began))
 		}
 	})
+}
+
+func TestNoCredentialOfACallerIsShown(t *testing.T) {
+	g := newJobGate(t, file(), Options{})
+	w := g.ask(t, "POST", "/api/v1/x?key=SECRET", `{"prompt": "SECRET"}`, "Prefer", "respond-async", "Authorization", "Bearer SECRET",
+		"X-Api-Key", "SECRET", "Cookie", "session=SECRET", "Idempotency-Key", "SECRET")
+	shown := map[string]string{"202": w.Body.String()}
+	path := w.Header().Get("Location")
+	for _, ask := range []struct{ method, path string }{
+		{"GET", path}, {"GET", path + "/response"}, {"POST", path + "/retry"}, {"DELETE", path}, {"GET", path + "/response"}, {"DELETE", path}, {"POST", path + "/retry"},
+	} {
+		w := g.ask(t, ask.method, ask.path, "", "Authorization", "Bearer SECRET")
+		shown[ask.method+" "+ask.path] += w.Body.String() + fmt.Sprint(w.Header())
+	}
+	for what, text := range shown {
+		if strings.Contains(text, "SECRET") {
+			t.Errorf("%s shows it: %s", what, text)
+		}
+	}
+	queues, err := g.jobs.Queues(t.Context())
+	if err != nil || len(queues) != 1 || strings.Contains(queues[0].Name, "SECRET") {
+		t.Fatalf("queues = %v, %v; want one without the credential", queues, err)
+	}
+	sent := g.take(t, queues[0].Name).Request
+	if sent.Header.Get("Authorization") != "Bearer SECRET" || sent.Path != "/v1/x?key=SECRET" {
+		t.Errorf("to be sent: %s %v, want it as it came", sent.Path, sent.Header)
+	}
 }
 
 func TestCancelledJobTellsItsCallback(t *testing.T) {

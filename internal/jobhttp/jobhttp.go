@@ -19,15 +19,7 @@ import (
 const JobField = "Headgate-Job"
 
 // Encode returns what users read of a job, in one line without its end.
-func Encode(j job.Job) []byte { return encode(Shown(j)) }
-
-// Shown is a job whose lists are lists in JSON even when they are empty.
-func Shown(j job.Job) job.Job {
-	if j.Attempts == nil {
-		j.Attempts = []job.Attempt{}
-	}
-	return j
-}
+func Encode(j job.Job) []byte { return encode(j.Shown()) }
 
 // WriteJSON answers with v as JSON, which nobody is to cache.
 func WriteJSON(w http.ResponseWriter, status int, v any) {

@@ -69,10 +69,7 @@ func For(j job.Job, r *job.Response, now time.Time) *job.New {
 func Cancelled(j job.Job) *job.New { return For(j, nil, time.Now()) }
 
 func payload(j job.Job, r *job.Response, now time.Time) []byte {
-	if j.Attempts == nil {
-		j.Attempts = []job.Attempt{} // a list in JSON
-	}
-	m := message{Type: "job." + string(j.State), Timestamp: now.UTC(), Data: data{Job: j}}
+	m := message{Type: "job." + string(j.State), Timestamp: now.UTC(), Data: data{Job: j.Shown()}}
 	if r != nil {
 		m.Data.Response = &response{Status: r.Status, Headers: r.Header}
 		switch {

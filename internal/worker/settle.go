@@ -140,7 +140,7 @@ func (s *settling) call() {
 			s.failed("its answer was not ready after " + giveUpAfter.String())
 		default:
 			s.Tried, s.Location = 0, location
-			s.again(min(pollFirst<<min(s.trailing(polled)-1, 10), pollMost), "waits for its answer at "+location)
+			s.again(min(pollFirst<<min(s.trailing(polled)-1, 10), pollMost), "waits for its answer at "+job.HideSecrets(location))
 		}
 	case r.Err == nil && r.Outcome == headgate.OutcomeFatal:
 		s.failed(s.why())
