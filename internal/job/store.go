@@ -132,6 +132,7 @@ type QueueStatus struct {
 	Kind     Kind
 	Upstream string
 	Ripe     int           // jobs that may be taken now; a store may say 1 for any number
+	Priority int           // if Ripe > 0: of the most urgent; one whose delay has just ended may not count yet
 	Next     time.Duration // until another one may be; 0 if Ripe > 0 or there is none
 }
 

@@ -27,7 +27,7 @@ func (j *Jobs) Queues(ctx context.Context) ([]job.QueueStatus, error) {
 		q := job.QueueStatus{Name: r.text()}
 		kind, upstream, _ := strings.Cut(r.text(), " ")
 		q.Kind, q.Upstream = job.Kind(kind), upstream
-		q.Ripe, q.Next = int(r.number()), r.micros()
+		q.Ripe, q.Next, q.Priority = int(r.number()), r.micros(), int(r.number())
 		if q.Ripe > 0 {
 			q.Next = 0
 		}

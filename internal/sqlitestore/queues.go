@@ -27,9 +27,9 @@ const (
 // Who is next in a queue: of what waits for nothing but its turn, and of what
 // waits for a moment.
 const (
-	ripeJobs    = `SELECT id, kind, upstream FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
+	ripeJobs    = `SELECT id, kind, upstream, priority FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
 	takeJobs    = `SELECT ` + columns + ` FROM jobs WHERE state = 'waiting' AND queue = ? ORDER BY priority, seq`
-	delayedJobs = `SELECT not_before, kind, upstream FROM jobs WHERE state = 'delayed' AND queue = ? ORDER BY not_before LIMIT 1`
+	delayedJobs = `SELECT not_before, kind, upstream, priority FROM jobs WHERE state = 'delayed' AND queue = ? ORDER BY not_before LIMIT 1`
 	ripenJobs   = `UPDATE jobs SET state = 'waiting' WHERE seq IN
 		(SELECT seq FROM jobs WHERE state = 'delayed' AND queue = ? AND not_before <= ? ORDER BY not_before LIMIT ?)`
 )
@@ -95,7 +95,7 @@ func (s *Store) status(conn *sqlite.Conn, name string, now time.Time) (job.Queue
 		if s.isHeld(stmt.ColumnText(0)) {
 			return nil
 		}
-		q.Ripe, q.Kind, q.Upstream = 1, job.Kind(stmt.ColumnText(1)), stmt.ColumnText(2)
+		q.Ripe, q.Kind, q.Upstream, q.Priority = 1, job.Kind(stmt.ColumnText(1)), stmt.ColumnText(2), stmt.ColumnInt(3)
 		return io.EOF
 	}, name)
 	if err != nil || q.Ripe > 0 {
@@ -105,7 +105,7 @@ func (s *Store) status(conn *sqlite.Conn, name string, now time.Time) (job.Queue
 		q.Kind, q.Upstream = job.Kind(stmt.ColumnText(1)), stmt.ColumnText(2)
 		q.Next = time.UnixMilli(stmt.ColumnInt64(0)).Sub(now)
 		if q.Next <= 0 {
-			q.Ripe, q.Next = 1, 0
+			q.Ripe, q.Next, q.Priority = 1, 0, stmt.ColumnInt(3)
 		}
 		return nil
 	}, name)

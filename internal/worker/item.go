@@ -147,7 +147,7 @@ func (x *item) Ended(r pump.Result) {
 	gone := w.held.whyGone(x)
 	f := w.settle(&x.taken.Job, r, time.Now())
 	if f.rest > 0 {
-		w.lanes.sleep(x.lane.queue, time.Now().Add(f.rest))
+		w.lanes.sleep(x.lane.queue, sleep{time.Now().Add(f.rest), x.Priority()})
 	}
 	if gone != nil {
 		x.done(f.End, gone)

@@ -110,8 +110,8 @@ func (l *lane) Next(ctx context.Context) (pump.Item, error) {
 func (l *lane) next(ctx context.Context) (*item, error) {
 	lanes := &l.worker.lanes
 	for {
-		if until, yes := lanes.asleep(l.queue); yes {
-			l.giveBack(time.Until(until))
+		if s := lanes.asleep(l.queue); s.holds(time.Now()) && !l.hasBefore(s.priority) {
+			l.giveBack(time.Until(s.until))
 			lanes.close(l, false)
 			return nil, io.EOF
 		}
@@ -129,7 +129,7 @@ func (l *lane) next(ctx context.Context) (*item, error) {
 				rest = whileFull
 			}
 			if ctx.Err() == nil {
-				lanes.sleep(l.queue, time.Now().Add(rest))
+				lanes.sleep(l.queue, sleep{time.Now().Add(rest), mostUrgent})
 			}
 			lanes.close(l, false)
 			return nil, io.EOF
@@ -213,6 +213,13 @@ func (l *lane) pop() *item {
 	x := l.mu.batch[0]
 	l.mu.batch = l.mu.batch[1:]
 	return x
+}
+
+// hasBefore says whether the next job of the batch is more urgent than some are.
+func (l *lane) hasBefore(priority int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.mu.batch) > 0 && l.mu.batch[0].Priority() < priority
 }
 
 // unsent returns what is left of the batch, for somebody else to care for.

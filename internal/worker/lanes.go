@@ -32,8 +32,8 @@ type lanes struct {
 	mu struct {
 		sync.Mutex
 		open   map[string]*lane
-		asleep map[string]time.Time // until when
-		groups map[string]*group    // by upstream; "" are the callbacks
+		asleep map[string]sleep  // by queue
+		groups map[string]*group // by upstream; "" are the callbacks
 		lookAt time.Time
 		begun  bool
 	}
@@ -46,11 +46,23 @@ type group struct {
 	waits   map[string]bool
 }
 
+// sleep is for how long a queue is left alone. The priority is that of the job
+// which had to wait: one that is more urgent may have a turn earlier.
+type sleep struct {
+	until    time.Time
+	priority int
+}
+
+// mostUrgent is the priority before which there is none.
+const mostUrgent = 0
+
+func (s sleep) holds(now time.Time) bool { return s.until.After(now) }
+
 func (l *lanes) init(w *Worker) {
 	l.worker = w
 	l.sooner = make(chan struct{}, 1)
 	l.mu.open = make(map[string]*lane)
-	l.mu.asleep = make(map[string]time.Time)
+	l.mu.asleep = make(map[string]sleep)
 	l.mu.groups = make(map[string]*group)
 }
 
@@ -99,13 +111,16 @@ func (l *lanes) look(ctx context.Context) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for queue, until := range l.mu.asleep {
-		if !until.After(now) {
+	for queue, s := range l.mu.asleep {
+		if !s.holds(now) {
 			delete(l.mu.asleep, queue)
 		}
 	}
 	for _, q := range queues {
 		if q.Ripe > 0 {
+			if s, ok := l.mu.asleep[q.Name]; ok && q.Priority < s.priority {
+				delete(l.mu.asleep, q.Name)
+			}
 			l.ripeLocked(now, q.Name, q.Upstream)
 		} else if q.Next > 0 {
 			l.lookByLocked(now.Add(q.Next))
@@ -145,8 +160,8 @@ func (l *lanes) ripeLocked(now time.Time, queue, upstream string) {
 		open.wake()
 		return
 	}
-	if until := l.mu.asleep[queue]; until.After(now) {
-		l.lookByLocked(until)
+	if s := l.mu.asleep[queue]; s.holds(now) {
+		l.lookByLocked(s.until)
 		return
 	}
 	g := l.mu.groups[upstream]
@@ -206,7 +221,7 @@ func (l *lanes) close(x *lane, more bool) {
 		queue := g.waiting[0]
 		g.waiting = g.waiting[1:]
 		delete(g.waits, queue)
-		if !l.mu.asleep[queue].After(now) {
+		if !l.mu.asleep[queue].holds(now) {
 			l.openLocked(now, queue, x.upstream, g)
 		}
 	}
@@ -218,21 +233,26 @@ func (l *lanes) close(x *lane, more bool) {
 	}
 }
 
-// sleep has a queue left alone until a moment: what it waits for does not come
-// earlier.
-func (l *lanes) sleep(queue string, until time.Time) {
+// sleep has a queue left alone for a while: what it waits for does not come
+// earlier. While two sleeps hold, the longer counts, and wakes for what is more
+// urgent than both.
+func (l *lanes) sleep(queue string, s sleep) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if until.After(l.mu.asleep[queue]) {
-		l.mu.asleep[queue] = until
+	if now := l.mu.asleep[queue]; now.holds(time.Now()) {
+		s.priority = min(s.priority, now.priority)
+		if now.until.After(s.until) {
+			s.until = now.until
+		}
 	}
-	l.lookByLocked(until)
+	l.mu.asleep[queue] = s
+	l.lookByLocked(s.until)
 }
 
-// asleep returns until when a queue is to be left alone.
-func (l *lanes) asleep(queue string) (until time.Time, yes bool) {
+// asleep returns how a queue is left alone; a sleep that holds no more if it is
+// not.
+func (l *lanes) asleep(queue string) sleep {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	until, ok := l.mu.asleep[queue]
-	return until, ok && until.After(time.Now())
+	return l.mu.asleep[queue]
 }

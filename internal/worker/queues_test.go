@@ -149,6 +149,32 @@ func TestQueueWithoutWorkCostsNothing(t *testing.T) {
 	})
 }
 
+// A queue that has to wait for long does not hold up what is more urgent in it
+// and may go.
+func TestUrgentJobsWakeTheirQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		u := &upstream{latency: 10 * time.Millisecond}
+		store := newStore()
+		put(t, store, "api", 20)
+		start(t, store, openGate(t, u, map[string]config.Upstream{"api": {
+			Limits: limits("10/1h"), Line: config.Line{Reserve: config.Reserve{Share: 0.2, From: 0, To: 3}},
+		}}), Options{})
+		time.Sleep(5 * time.Second)
+		before := u.total()
+		if before < 7 || before > 8 {
+			t.Fatalf("%d of 20 calls made, want 8: what is not reserved of 10 an hour", before)
+		}
+		id := put(t, store, "api", 1, func(n *job.New) { n.Job.Priority = 1 })[0]
+		time.Sleep(2 * time.Second)
+		if got := get(t, store, id); got.State != job.Done {
+			t.Errorf("urgent, 2 s after it came: %+v, want it done", got)
+		}
+		if after := u.total(); after != before+1 {
+			t.Errorf("%d calls more, want the urgent one alone", after-before)
+		}
+	})
+}
+
 // told is a receiver of callbacks.
 type told struct {
 	upstream

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"NoticesTellOfEachState", noticesTellOfEachState},
 		{"TakePrefersUrgentThenOld", takePrefersUrgentThenOld},
 		{"QueuesAreApart", queuesAreApart},
+		{"QueuesTellWhatIsMostUrgent", queuesTellWhatIsMostUrgent},
 		{"NothingIsTakenTooEarly", nothingIsTakenTooEarly},
 		{"TakenIsAllThatIsToBeSent", takenIsAllThatIsToBeSent},
 		{"EndStoresTheResponse", endStoresTheResponse},

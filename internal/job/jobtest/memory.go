@@ -219,7 +219,9 @@ func (m *Memory) Queues(context.Context) ([]job.QueueStatus, error) {
 			byName[q.Name] = q
 		}
 		if wait := m.wait(e); wait <= 0 {
-			q.Ripe++
+			if q.Ripe++; q.Ripe == 1 || e.job.Priority < q.Priority {
+				q.Priority = e.job.Priority
+			}
 		} else if q.Next == 0 || wait < q.Next {
 			q.Next = wait
 		}

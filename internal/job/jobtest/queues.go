@@ -54,6 +54,30 @@ func queuesAreApart(s *suite) {
 	s.take("w", "b", 5, 2)
 }
 
+func queuesTellWhatIsMostUrgent(s *suite) {
+	for i, tt := range []struct {
+		priority int
+		delay    time.Duration
+		want     int
+	}{{6, 0, 6}, {0, time.Minute, 6}, {3, 0, 3}, {4, 0, 3}} {
+		n := s.fresh("q")
+		n.Job.Priority, n.Delay = tt.priority, tt.delay
+		s.put(n)
+		if got := s.queue("q"); got.Ripe < 1 || got.Priority != tt.want {
+			s.Errorf("job %d of priority %d, after %v: queue = %+v, want priority %d", i, tt.priority, tt.delay, got, tt.want)
+		}
+	}
+	s.take("w", "q", 1, 1)
+	if got := s.queue("q"); got.Priority != 4 {
+		s.Errorf("once the most urgent is taken: queue = %+v, want priority 4", got)
+	}
+	s.take("w", "q", 2, 2)
+	s.Advance(61 * time.Second)
+	if got := s.queue("q"); got.Ripe < 1 || got.Priority != 0 {
+		s.Errorf("once the delay has ended of the last: queue = %+v, want priority 0", got)
+	}
+}
+
 func nothingIsTakenTooEarly(s *suite) {
 	n := s.fresh("q")
 	n.Delay = 30 * time.Second

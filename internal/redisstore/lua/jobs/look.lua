@@ -6,7 +6,7 @@ local function queues_of()
     local line, later = P .. 'queue:' .. all[i], P .. 'later:' .. all[i]
     local ripe = call('ZCARD', line)
     local first = call('ZRANGE', later, 0, 0, 'WITHSCORES')
-    local next = 0
+    local next, urgent = 0, fetch(call('ZRANGE', line, 0, 0)[1] or first[1] or '')
     if first[2] and tonumber(first[2]) <= now then
       ripe = ripe + call('ZCOUNT', later, '-inf', text(now))
     elseif first[2] then
@@ -15,6 +15,7 @@ local function queues_of()
     if ripe > 0 or next > 0 then
       local n = #out
       out[n + 1], out[n + 2], out[n + 3], out[n + 4] = all[i], all[i + 1], ripe, next
+      out[n + 5] = urgent and urgent[PRIORITY] or 0
     else
       call('HDEL', P .. 'queues', all[i])
     end
