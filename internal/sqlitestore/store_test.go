@@ -47,6 +47,7 @@ func open(t testing.TB, path string, o Options) *Store {
 func file(t testing.TB) string { return filepath.Join(t.TempDir(), "headgate.db") }
 
 func TestStore(t *testing.T) {
+	t.Parallel() // to the kills
 	jobtest.Run(t, func(t *testing.T) jobtest.Subject {
 		c := newClock()
 		return jobtest.Subject{Store: open(t, file(t), Options{Now: c.Now}), Advance: c.Advance}

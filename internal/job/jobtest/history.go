@@ -258,7 +258,7 @@ func (h *history) following(parent string) *job.New {
 // alike.
 func (h *history) compare() {
 	ctx := h.Context()
-	for _, id := range h.some(h.known, 6) {
+	for _, id := range h.some(h.known, 2) {
 		got, err := h.Get(ctx, id)
 		want, wantErr := h.memory.Get(ctx, id)
 		h.sameJob("Get", got, err, want, wantErr)
@@ -275,8 +275,10 @@ func (h *history) compare() {
 	if h.rng.IntN(8) == 0 {
 		h.compareList()
 	}
+	queues, err := h.Queues(ctx)
+	h.must(err, "Queues")
 	for _, want := range h.wantQueues() {
-		got := h.queue(want.Name)
+		got := named(queues, want.Name)
 		if (got.Ripe > 0) != (want.Ripe > 0) || got.Next > want.Next || got.Next < want.Next-500*time.Millisecond {
 			h.Errorf("%s: queue = %+v, want %+v", h.did, got, want)
 		}

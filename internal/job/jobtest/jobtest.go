@@ -209,6 +209,11 @@ func (s *suite) queue(name string) job.QueueStatus {
 	s.Helper()
 	all, err := s.Queues(s.Context())
 	s.must(err, "Queues")
+	return named(all, name)
+}
+
+// named returns how a queue stands: nothing waits in one that is not told of.
+func named(all []job.QueueStatus, name string) job.QueueStatus {
 	for _, q := range all {
 		if q.Name == name {
 			return q

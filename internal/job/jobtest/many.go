@@ -8,7 +8,7 @@ import (
 )
 
 func manyAtOnceEndEachJobOnce(s *suite) {
-	const callers, each = 64, 10
+	const callers, each = 64, 4
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	ended := make(map[string]int)

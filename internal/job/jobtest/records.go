@@ -162,10 +162,16 @@ func listPages(s *suite) {
 		want = append(want, s.put(s.fresh("q")).ID)
 	}
 	slices.Reverse(want)
-	for _, limit := range []int{0, 1, 7, 60, 120, 121, 5000} {
+	for _, limit := range []int{0, 7, 60, 120, 121, 5000} {
 		if got := s.list(job.Filter{Limit: limit}); !slices.Equal(got, want) {
 			s.Errorf("pages of %d = %v\nwant %v", limit, got, want)
 		}
+	}
+	if got := s.list(job.Filter{Limit: 1, Text: want[50]}); !slices.Equal(got, want[50:51]) {
+		s.Errorf("pages of 1 of one job = %v, want %s", got, want[50])
+	}
+	if p, err := s.List(s.Context(), job.Filter{Limit: 1}); err != nil || !slices.Equal(ids(p.Jobs), want[:1]) || p.Next == "" {
+		s.Errorf("page of 1 = %v, next %q, %v; want %s and more", ids(p.Jobs), p.Next, err, want[0])
 	}
 	// What is stored meanwhile comes before the page, and is not on the next.
 	p, err := s.List(s.Context(), job.Filter{Limit: 50})
