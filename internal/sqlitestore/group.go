@@ -129,14 +129,21 @@ func (s *Store) commit(group []*step) {
 		synced = synced || st.synced
 	}
 	w := &writer{store: s, now: now}
-	err := w.transaction(synced, func() error {
+	do := func() error {
 		for _, st := range ready {
 			if st.err = st.do(w); st.err != nil && !isAnswer(st.err) {
 				return st.err
 			}
 		}
 		return nil
-	})
+	}
+	var err error
+	if synced {
+		err = s.inPlace()
+	}
+	if err == nil {
+		err = w.transaction(synced, do)
+	}
 	if err != nil && len(ready) > 1 {
 		for _, st := range ready {
 			s.commit([]*step{st})

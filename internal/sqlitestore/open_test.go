@@ -141,6 +141,36 @@ func TestFilesAreForTheirOwnerAlone(t *testing.T) {
 	}
 }
 
+// What is written to a file without a name would be gone with the process.
+func TestDeletedFileIsNotWrittenTo(t *testing.T) {
+	for _, suffix := range []string{"", "-wal"} {
+		path := file(t)
+		s := open(t, path, Options{})
+		if _, _, err := s.Put(t.Context(), call("q")); err != nil {
+			t.Fatal(err)
+		}
+		aside := path + ".aside"
+		if err := os.Rename(path+suffix, aside); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Put(t.Context(), call("q")); !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), path+suffix) {
+			t.Errorf("Put without %q = %v, want ErrUnavailable and its name", path+suffix, err)
+		}
+		if err := os.WriteFile(path+suffix, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Put(t.Context(), call("q")); !errors.Is(err, job.ErrUnavailable) {
+			t.Errorf("Put with another file in place of %q = %v, want ErrUnavailable", path+suffix, err)
+		}
+		if err := os.Rename(aside, path+suffix); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Put(t.Context(), call("q")); err != nil {
+			t.Errorf("Put with %q back in its place = %v", path+suffix, err)
+		}
+	}
+}
+
 func TestOpenTakesOddNames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b%20c?mode=memory#ü.db")
 	s := open(t, path, Options{})

@@ -61,6 +61,7 @@ type Store struct {
 	conn      *sqlite.Conn // the writer's
 	stmts     map[string]*sqlite.Stmt
 	pool      *sqlitex.Pool
+	files     map[string]os.FileInfo // what is written to, by path
 
 	steps   chan *step
 	closing chan struct{}  // closed when no more steps are taken
@@ -147,7 +148,27 @@ func (s *Store) openFile() (err error) {
 		return err
 	}
 	w := &writer{store: s, now: s.now()}
-	return w.transaction(true, func() error { return w.loseRunning() })
+	if err := w.transaction(true, func() error { return w.loseRunning() }); err != nil {
+		return err
+	}
+	s.files = make(map[string]os.FileInfo)
+	for _, path := range []string{s.path, s.path + "-wal"} {
+		if s.files[path], err = os.Stat(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inPlace returns an error unless the files are still where they were: what is
+// written to one that was deleted is gone with the process.
+func (s *Store) inPlace() error {
+	for path, was := range s.files {
+		if is, err := os.Stat(path); err != nil || !os.SameFile(is, was) {
+			return fmt.Errorf("%w: %s was deleted, moved or replaced while it was in use: put it back, or restart to begin with what is there", job.ErrUnavailable, path)
+		}
+	}
+	return nil
 }
 
 // count counts calls by state.
