@@ -149,11 +149,14 @@ func (x *item) Ended(r pump.Result) {
 	if f.rest > 0 {
 		w.lanes.sleep(x.lane.queue, sleep{time.Now().Add(f.rest), x.Priority()})
 	}
-	if gone != nil {
+	switch {
+	case errors.Is(gone, errCancelled): // the store has its end already
+		x.done(job.End{State: job.Cancelled, Attempts: f.Attempts}, nil)
+	case gone != nil:
 		x.done(f.End, gone)
-		return
+	default:
+		x.end(f.End)
 	}
-	x.end(f.End)
 }
 
 // giveBack has the job wait again, as it was but for a delay.
