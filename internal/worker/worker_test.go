@@ -2,7 +2,6 @@ package worker
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -101,47 +100,6 @@ func TestCancelledJobIsCutOff(t *testing.T) {
 		}
 		if n := w.held.room(heldMost); n != heldMost {
 			t.Errorf("the worker still holds %d jobs", heldMost-n)
-		}
-	})
-}
-
-func TestJobThatWasLostTooOftenFailsUnsentAndTellsSo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		u := &upstream{}
-		store := newStore()
-		id := put(t, store, "api", 1, func(n *job.New) { n.Job.Callback = "https://hook.test/in" })[0]
-		for i := range job.MostLosses {
-			name := fmt.Sprint("dead", i)
-			taken, err := store.Take(t.Context(), name, job.Queue("api", "", ""), 1)
-			if err != nil || len(taken) != 1 {
-				t.Fatalf("Take %d = %d jobs, %v; want one", i, len(taken), err)
-			}
-			if err := store.Start(t.Context(), taken[0].Ref); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(job.LeaseFor)
-			if _, err := store.Sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		start(t, store, openGate(t, u, map[string]config.Upstream{"api": {}}), Options{Callbacks: &told{}, Retention: time.Hour})
-		time.Sleep(time.Second)
-		if got := get(t, store, id); got.State != job.Failed || got.Reason != "lost 10 times with the worker that ran it" || got.ExpiresAt.Sub(*got.EndedAt) != time.Hour {
-			t.Errorf("after %d losses: %+v, want it failed, with the reason, and kept for an hour", job.MostLosses, got)
-		}
-		if n := u.total(); n != 0 {
-			t.Errorf("the upstream saw it %d times, want never", n)
-		}
-		page, err := store.List(t.Context(), job.Filter{Kind: job.Callback})
-		if err != nil || len(page.Jobs) != 1 || page.Jobs[0].Parent != id {
-			t.Errorf("callbacks %+v, %v; want one of %s", page.Jobs, err, id)
-		}
-		if _, err := store.Retry(t.Context(), id); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		if got := get(t, store, id); got.State != job.Done {
-			t.Errorf("run again: %+v, want it done", got)
 		}
 	})
 }
