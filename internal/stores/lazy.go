@@ -102,9 +102,9 @@ func (l *lazy) Counts(ctx context.Context) (map[job.State]int64, error) {
 	return counts, nil
 }
 
-func (l *lazy) Cancel(ctx context.Context, id, reason string) (job.Job, error) {
+func (l *lazy) Cancel(ctx context.Context, id, reason string, then func(job.Job) *job.New) (job.Job, error) {
 	if s := l.have(); s != nil {
-		return s.Cancel(ctx, id, reason)
+		return s.Cancel(ctx, id, reason, then)
 	}
 	return job.Job{}, job.ErrNotFound
 }
