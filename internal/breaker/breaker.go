@@ -93,6 +93,19 @@ const (
 	ByForce                   // an operator opened it
 )
 
+// String returns the cause in words, "" for NoCause.
+func (c Cause) String() string {
+	switch c {
+	case ByThrottling:
+		return "throttled too often"
+	case ByFailures:
+		return "failed too often"
+	case ByForce:
+		return "by hand"
+	}
+	return ""
+}
+
 // Ticket is the leave to send one attempt. The zero Ticket is nobody's: ending
 // it does nothing.
 type Ticket struct {

@@ -7,8 +7,8 @@ import (
 	"github.com/headgate/headgate/internal/limit"
 )
 
-// pause holds attempts back because the upstream said so. It is only ever
-// extended. When it ends, attempts ramp up: one at first, then one more for
+// pause holds attempts back because the upstream said so, or an operator. Only
+// resume ends it early. When it ends, attempts ramp up: one at first, then one more for
 // each answer that is not throttled, which doubles them every round trip.
 type pause struct {
 	until      time.Time
@@ -188,6 +188,13 @@ func (b *Book) Hear(now, until time.Time) bool {
 	return true
 }
 
+// resume ends the pause, if it is in force.
+func (p *pause) resume(now time.Time) {
+	if now.Before(p.until) {
+		p.until = now
+	}
+}
+
 // Accepted says that an attempt was answered, and not with a refusal.
 func (b *Book) Accepted(now time.Time, id ID) {
 	p := &b.pause
@@ -207,4 +214,12 @@ func (b *Book) Accepted(now time.Time, id ID) {
 		permit.holds[i].tally.reopen(now)
 	}
 	p.accepted()
+}
+
+// Resume ends the pauses in force, narrow ones too. Their ramps stay.
+func (b *Book) Resume(now time.Time) {
+	b.pause.resume(now)
+	for _, n := range b.narrow {
+		n.resume(now)
+	}
 }
