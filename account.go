@@ -42,6 +42,7 @@ type account struct {
 	leaves bool      // the report that is out is the last one
 	over   bool      // more is held than should be, and goes back as it falls free
 	told   time.Time // until when this instance's upstream told it to pause, if the store is to hear of it
+	lifted time.Time // a pause until then was ended by hand here, whatever the store says
 	busy   time.Time // when anything was last used or wanted
 	class  int       // of the most urgent call that the store knows of
 }
@@ -377,6 +378,9 @@ func (a *account) hear(w lease.Wake) {
 // pauseLocked pauses the credential because another instance was told to. What
 // is heard of the own pause is late by the way to the store and back.
 func (a *account) pauseLocked(now, until time.Time, rtt time.Duration) (told []func()) {
+	if !until.After(a.lifted.Add(rtt + time.Millisecond)) {
+		return nil
+	}
 	if own := a.book.PausedUntil(now); !own.IsZero() && !until.After(own.Add(rtt+time.Millisecond)) {
 		return nil
 	}

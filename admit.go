@@ -84,7 +84,7 @@ func (c *call) admitTo(elsewhere bool) error {
 		w.own[0] = u.passedThrough(c.req.Header)
 		w.keys = w.own[:]
 	}
-	w.path = c.req.URL.Path
+	w.method, w.path, w.attempts = c.req.Method, c.req.URL.Path, c.attempts
 	w.said = c.cost
 	w.expected = c.estimate(u)
 	w.ask.Cost = u.weigh(c.cost, c.req.ContentLength, w.expected)

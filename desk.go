@@ -47,6 +47,7 @@ type desk struct {
 			since   time.Time
 			permits int
 		}
+		byHand map[string]byHand // by upstream; rarely any
 		closed bool
 	}
 }
@@ -64,7 +65,9 @@ type waiter struct {
 	upstream  *upstream
 	keys      []credentialKey // of those it may use
 	own       [1]credentialKey
+	method    string // "": not an HTTP call
 	path      string
+	attempts  int  // that its call has made
 	modelled  bool // ask says which model it asks for, if it does
 	seat      *seat
 	said      Cost  // what the caller said that it costs
@@ -91,6 +94,7 @@ func newDesk(quota string, f *fleet) *desk {
 	d.mu.upstreams = make(map[string]*upstream)
 	d.mu.accounts = make(map[*ledger.Book]*account)
 	d.mu.seats = make(map[seatKey]*seat)
+	d.mu.byHand = make(map[string]byHand)
 	d.mu.sweepAt = seatsKept
 	d.mu.held.last = make(map[*ledger.Book]int)
 	return d

@@ -77,7 +77,7 @@ type Retried struct {
 // it is extended.
 type Paused struct {
 	Upstream   string
-	Credential string // a short hash, never the credential itself; "" if calls carry none
+	Credential string // a short hash, never the credential itself; "" if calls carry none, or all are meant
 	Scope      string // "model:…" or "route:…"; "" if it holds all calls
 	Until      time.Time
 	Reason     string

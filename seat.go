@@ -140,6 +140,7 @@ func (d *desk) seatLocked(now time.Time, u *upstream, credential credentialKey) 
 		s.book.Space(d.mu.spaced)
 	}
 	d.accountLocked(now, s, credential.hash != 0)
+	d.heedHandLocked(now, s)
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/headgate/headgate/internal/breaker"
 	"github.com/headgate/headgate/internal/ledger"
 )
 
@@ -56,8 +57,10 @@ type PausedStatus struct {
 type CredentialStatus struct {
 	Credential  string           `json:"credential"` // a name, never the credential itself; "" if calls carry none
 	PausedUntil *time.Time       `json:"paused_until,omitempty"`
-	Paused      []PausedStatus   `json:"paused,omitempty"` // models and routes that are paused alone
-	Breaker     string           `json:"breaker"`          // closed, open or half-open
+	Paused      []PausedStatus   `json:"paused,omitempty"`        // models and routes that are paused alone
+	Breaker     string           `json:"breaker"`                 // closed, open or half-open
+	BreakerWhy  string           `json:"breaker_cause,omitempty"` // of one that is not closed: why it opened
+	OpenUntil   *time.Time       `json:"breaker_until,omitempty"` // of an open one: when it lets a probe through
 	Waiting     int              `json:"waiting"`
 	InFlight    int              `json:"in_flight"`
 	Limits      []LimitStatus    `json:"limits"`
@@ -126,6 +129,12 @@ func (s *seat) statusLocked(now time.Time) CredentialStatus {
 	}
 	if until := s.book.PausedUntil(now); !until.IsZero() {
 		c.PausedUntil = &until
+	}
+	if s.breaker.State(now) != breaker.Closed {
+		c.BreakerWhy = s.breaker.Cause().String()
+	}
+	if until := s.breaker.Until(now); !until.IsZero() {
+		c.OpenUntil = &until
 	}
 	for e, until := range s.book.NarrowPauses(now) {
 		c.Paused = append(c.Paused, PausedStatus{extentText(e), until})
