@@ -12,6 +12,7 @@ import "time"
 type Config struct {
 	Listen      string              `yaml:"listen,omitempty"`        // data plane; default 127.0.0.1:8787
 	Admin       string              `yaml:"admin,omitempty"`         // admin plane; default 127.0.0.1:8788; "off": none
+	AdminKey    string              `yaml:"admin_key,omitempty"`     // who changes something at admin must show the key with this hash: "sha256:" and what `headgate key` prints; default none: changes are let through on a loopback address, and refused elsewhere
 	TLS         TLS                 `yaml:"tls,omitempty"`           // of the data plane; off unless both files are named
 	State       string              `yaml:"state,omitempty"`         // where quotas, pauses and breakers are kept: memory, or an address that begins with redis:// or its like (see Store); default memory
 	Namespace   string              `yaml:"namespace,omitempty"`     // instances with the same state and namespace share; 1 to 64 letters, digits, ".", "_" and "-"; default "default"

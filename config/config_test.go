@@ -189,6 +189,7 @@ upstreams:
 		alone,
 		`listen "0.0.0.0:80": not a loopback address, and there are no clients: anyone who reaches it may call`,
 		`admin ":81": not a loopback address: anyone who reaches it can see what runs`,
+		`admin ":81": without admin_key nothing can be changed there: no job retried, no upstream paused`,
 	)
 	checkNotes(t, Config{Listen: ":80", Admin: "off", Clients: []Client{{Name: "a", Key: testKey, Limits: []Limit{{Limit: "5/1s"}}}}},
 		"upstreams: none, so every call is answered 404",

@@ -32,6 +32,9 @@ func (c Config) Notes() []string {
 	}
 	if c.Admin != "off" && !onLoopback(c.Admin) {
 		notes = append(notes, c.about("admin", c.Admin)+": not a loopback address: anyone who reaches it can see what runs")
+		if c.AdminKey == "" {
+			notes = append(notes, c.about("admin", c.Admin)+": without admin_key nothing can be changed there: no job retried, no upstream paused")
+		}
 	}
 	return notes
 }

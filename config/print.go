@@ -35,6 +35,9 @@ func (p printer) tree(path string, v reflect.Value) any {
 	if p.hidden[path] {
 		return hiddenText
 	}
+	if path == "admin_key" && !keyHash.MatchString(v.String()) {
+		return hiddenText // it may be the key itself
+	}
 	if path == "state" || path == "jobs" || isSourceAddress(path) {
 		return showState(v.String())
 	}

@@ -86,7 +86,7 @@ func refine(typ, key string, s *jsonschema.Schema) {
 		s.Pattern = textSchema(namespaceText).Pattern
 	case "Client.priority":
 		s.AnyOf[1].Minimum, s.AnyOf[1].Maximum = "0", "7"
-	case "Client.key":
+	case "Client.key", "Config.admin_key":
 		s.Pattern = textSchema(strings.Trim(keyHash.String(), "^$")).Pattern
 	case "Upstream.url":
 		s.Pattern = textSchema(`([hH][tT][tT][pP][sS]?|[hH]2[cC])://[^?#]+`).Pattern

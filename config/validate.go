@@ -126,6 +126,9 @@ func (v *validator) listeners() {
 		}
 		v.fault(path, "", "is taken twice: listen and admin need an address each (defaults 127.0.0.1:8787 and 127.0.0.1:8788)", "")
 	}
+	if c.AdminKey != "" && !keyHash.MatchString(c.AdminKey) { // it may be the key itself: not shown
+		v.fault("admin_key", "", wantHash, "")
+	}
 	if t := c.TLS; (t.Cert == "") != (t.Key == "") {
 		v.fault("tls", "", "needs both cert and key", "")
 	}
@@ -191,6 +194,8 @@ func (v *validator) store() {
 
 var keyHash = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
+const wantHash = `want "sha256:" and 64 hexadecimal digits in lower case, as "headgate key" prints them`
+
 func (v *validator) clients() {
 	names, keys := map[string]int{}, map[string]int{}
 	known := slices.Sorted(maps.Keys(v.cfg.Upstreams))
@@ -207,7 +212,7 @@ func (v *validator) clients() {
 			first, twice := keys[c.Key]
 			switch {
 			case !keyHash.MatchString(c.Key): // it may be the key itself: not shown
-				v.fault(path+".key", "", `want "sha256:" and 64 hexadecimal digits in lower case, as "headgate key" prints them`, "")
+				v.fault(path+".key", "", wantHash, "")
 			case twice:
 				v.fault(path+".key", "", "is also the key of "+item("clients", first), "")
 			default:
