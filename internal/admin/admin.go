@@ -1,13 +1,15 @@
 // Package admin is the admin plane: health, readiness, metrics and status of a
-// running instance, for probes, Prometheus and people, and its jobs, for who
-// looks after them.
+// running instance and what happens at it, for people, probes and Prometheus, and
+// what can be done to its upstreams and jobs.
 //
-// Jobs are all that it changes. It has no passwords: who may reach its listener
-// may use it, which is why that is on loopback unless said otherwise, and why
-// pages of other sites are kept out (see guard.go).
+// Who may reach its listener may read all of it, which is why that is on loopback
+// unless said otherwise, and why pages of other sites are kept out (see
+// guard.go). Who changes something needs the admin key where there is one, and
+// nobody may where there is none and others can reach the listener (see key.go).
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,16 +43,28 @@ func (s State) String() string {
 	return "starting"
 }
 
-// Options are what New needs. All fields but Commit, Jobs and Sources are
-// required.
+// Gate is what the admin plane shows and changes; *headgate.Gate is one.
+type Gate interface {
+	Status() headgate.Status
+	Waiting(upstream string, n int) (headgate.WaitingStatus, error)
+	Pause(upstream string, d time.Duration) error
+	Resume(upstream string) error
+	OpenBreaker(upstream string) error
+	CloseBreaker(upstream string) error
+}
+
+// Options are what New needs. Listen, Version, Gate and Metrics are required.
 type Options struct {
-	Listen  string                 // host:port as configured: its host is allowed in the Host header
-	Version string                 // of this build
-	Commit  string                 // of this build; "" if unknown
-	Status  func() headgate.Status // of the gate
-	Metrics http.Handler           // in Prometheus' formats
-	Jobs    job.Records            // nil: no jobs are kept
-	Sources func() []Source        // that are drained now; nil: none
+	Listen  string // host:port as configured: its host is allowed in the Host header
+	Version string // of this build
+	Commit  string // of this build; "" if unknown
+	Gate    Gate
+	Feed    *Feed           // whose Events the gate tells; nil: nothing is told but status
+	Metrics http.Handler    // in Prometheus' formats
+	Jobs    job.Records     // nil: no jobs are kept
+	Sources func() []Source // that are drained now; nil: none
+	Key     string          // hash of the admin key, see SetKey
+	Changed func(Change)    // is told of each change; nil: nobody asks
 }
 
 // Admin serves the admin plane. New makes one; it is Starting until told
@@ -61,17 +75,27 @@ type Admin struct {
 	state   atomic.Int32
 	watch   *jobhttp.Watch // of the jobs; nil: none are kept
 	handler http.Handler
+
+	key      atomic.Pointer[string]
+	history  history
+	snapshot snapshot
 }
 
 // New returns the admin plane of an instance that starts now.
 func New(o Options) *Admin {
+	if o.Feed == nil {
+		o.Feed = new(Feed)
+	}
 	a := &Admin{options: o, started: time.Now()}
+	a.SetKey(o.Key)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.index)
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /api/v1/status", a.status)
+	endpoints(mux, map[string]func(http.ResponseWriter, *http.Request) error{"GET /api/v1/events": a.events})
+	a.addUpstreams(mux)
 	if o.Jobs != nil {
 		a.watch = jobhttp.NewWatch(o.Jobs)
 	}
@@ -93,6 +117,7 @@ func (a *Admin) SetState(s State) {
 // Hear wakes those who wait for the job that n tells of. It does not block.
 // Without it they see an end within two seconds.
 func (a *Admin) Hear(n job.Notice) {
+	a.options.Feed.hear(n)
 	if a.watch != nil {
 		a.watch.Hear(n)
 	}
@@ -119,8 +144,12 @@ const indexText = `Headgate %s (%s)
 /readyz         200 while it takes calls, else 503; a store that is lost stops it unless on_store_loss is share
 /metrics        Prometheus
 /api/v1/status  upstreams, lines, limits, pauses, breakers, instances and numbers of jobs as JSON
+/api/v1/waiting?upstream=NAME  who waits in line, for what, until when
+/api/v1/events  what happens, as server-sent events
 /api/v1/jobs    jobs as JSON; headgate jobs shows, retries, cancels and purges them
 /api/v1/sources queues that are drained, as JSON; headgate sources looks after their dead letters
+
+POST /api/v1/upstreams/NAME/pause {"for": "30s"}, .../resume, .../breaker {"state": "open"} or {"state": "closed"}
 `
 
 func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
@@ -134,7 +163,7 @@ func (a *Admin) healthz(w http.ResponseWriter, _ *http.Request) {
 func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
 	s, status := a.current(), http.StatusOK
 	said := s.String()
-	store := a.options.Status().Store
+	store := a.options.Gate.Status().Store
 	switch {
 	case s != Ready:
 		status = http.StatusServiceUnavailable
@@ -162,7 +191,15 @@ type report struct {
 }
 
 func (a *Admin) status(w http.ResponseWriter, r *http.Request) {
-	status := a.options.Status()
+	said := a.report(r.Context(), a.options.Gate.Status())
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	_ = e.Encode(said) // it fails only if the reader has left
+}
+
+func (a *Admin) report(ctx context.Context, status headgate.Status) report {
 	said := report{
 		Version:   a.options.Version,
 		Commit:    a.options.Commit,
@@ -177,15 +214,11 @@ func (a *Admin) status(w http.ResponseWriter, r *http.Request) {
 	}
 	if a.options.Jobs != nil {
 		var err error
-		if said.Jobs, err = a.counts(r.Context()); err != nil {
+		if said.Jobs, err = a.counts(ctx); err != nil {
 			said.JobsFault = err.Error()
 		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	_ = e.Encode(said) // it fails only if the reader has left
+	return said
 }
 
 func (a *Admin) current() State { return State(a.state.Load()) }

@@ -3,11 +3,13 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,7 +61,7 @@ func TestStatusShowsTheGate(t *testing.T) {
 }
 
 func TestStatusOfAnEmptyGateHasAListOfUpstreams(t *testing.T) {
-	a := New(Options{Listen: ":0", Status: func() headgate.Status { return headgate.Status{} }, Metrics: http.NotFoundHandler()})
+	a := New(Options{Listen: ":0", Gate: &fakeGate{}, Metrics: http.NotFoundHandler()})
 	if w := get(a, "/api/v1/status"); !strings.Contains(w.Body.String(), `"upstreams": []`) {
 		t.Errorf("status = %s, want an empty list of upstreams, not null", w.Body)
 	}
@@ -184,12 +186,46 @@ func newAdmin(listen string) *Admin {
 		Listen:  listen,
 		Version: "1.2.3",
 		Commit:  "abc",
-		Status: func() headgate.Status {
-			return headgate.Status{Upstreams: []headgate.UpstreamStatus{{Name: "openai"}}}
-		},
+		Gate:    &fakeGate{status: headgate.Status{Upstreams: []headgate.UpstreamStatus{{Name: "openai"}}}},
 		Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		Jobs:    jobtest.NewMemory(time.Now),
 	})
+}
+
+// fakeGate stands as it is told, and notes what is done to it.
+type fakeGate struct {
+	status headgate.Status
+
+	mu   sync.Mutex
+	done []string
+}
+
+func (g *fakeGate) Status() headgate.Status { return g.status }
+
+func (g *fakeGate) Waiting(upstream string, n int) (headgate.WaitingStatus, error) {
+	if err := g.note("waiting "+upstream, upstream); err != nil {
+		return headgate.WaitingStatus{}, err
+	}
+	return headgate.WaitingStatus{Upstream: upstream, Total: n, Calls: []headgate.WaitingCall{}, Clients: []headgate.WaitingClient{}}, nil
+}
+
+func (g *fakeGate) Pause(upstream string, d time.Duration) error {
+	return g.note("pause "+upstream+" "+d.String(), upstream)
+}
+func (g *fakeGate) Resume(upstream string) error      { return g.note("resume "+upstream, upstream) }
+func (g *fakeGate) OpenBreaker(upstream string) error { return g.note("open "+upstream, upstream) }
+func (g *fakeGate) CloseBreaker(upstream string) error {
+	return g.note("close "+upstream, upstream)
+}
+
+func (g *fakeGate) note(what, upstream string) error {
+	if upstream != "openai" {
+		return fmt.Errorf("%w %q", headgate.ErrUnknownUpstream, upstream)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.done = append(g.done, what)
+	return nil
 }
 
 func get(a *Admin, path string) *httptest.ResponseRecorder {

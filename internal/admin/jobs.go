@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/jobhttp"
 	"github.com/headgate/headgate/internal/source"
@@ -30,6 +31,12 @@ var problems = []struct {
 	name   string
 }{
 	{errBadFilter, http.StatusBadRequest, "bad-request"},
+	{errBadBody, http.StatusBadRequest, "bad-request"},
+	{errNoKey, http.StatusForbidden, "admin-key"},
+	{errWrongKey, http.StatusForbidden, "admin-key"},
+	{errKeyless, http.StatusForbidden, "no-admin-key"},
+	{errListeners, http.StatusServiceUnavailable, "too-many-listeners"},
+	{headgate.ErrUnknownUpstream, http.StatusNotFound, "unknown-upstream"},
 	{errNoJobs, http.StatusNotFound, "no-jobs"},
 	{errNoSource, http.StatusNotFound, "unknown-source"},
 	{errLetters, http.StatusServiceUnavailable, "source-unavailable"},
@@ -43,27 +50,26 @@ var problems = []struct {
 
 // addJobs adds the paths of jobs. Without a store they say so.
 func (a *Admin) addJobs(mux *http.ServeMux) {
-	for pattern, do := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /api/v1/jobs":               a.listJobs,
-		"POST /api/v1/jobs/retry":        a.retryJobs,
-		"POST /api/v1/jobs/cancel":       a.cancelJobs,
-		"POST /api/v1/jobs/purge":        a.purgeJobs,
-		"GET /api/v1/jobs/{id}":          a.readJob,
-		"DELETE /api/v1/jobs/{id}":       a.cancelJob,
-		"GET /api/v1/jobs/{id}/response": a.readResponse,
-		"POST /api/v1/jobs/{id}/retry":   a.retryJob,
-		"POST /api/v1/jobs/{id}/cancel":  a.cancelJob,
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			err := errNoJobs
-			if a.options.Jobs != nil {
-				err = do(w, r)
-			}
-			if err != nil {
-				writeProblem(w, err)
-			}
-		})
+	reads := func(do func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+		if a.options.Jobs == nil {
+			return func(http.ResponseWriter, *http.Request) error { return errNoJobs }
+		}
+		return do
 	}
+	changes := func(do func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+		return reads(a.changing(func(w http.ResponseWriter, r *http.Request) (string, error) { return "", do(w, r) }))
+	}
+	endpoints(mux, map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /api/v1/jobs":               reads(a.listJobs),
+		"POST /api/v1/jobs/retry":        changes(a.retryJobs),
+		"POST /api/v1/jobs/cancel":       changes(a.cancelJobs),
+		"POST /api/v1/jobs/purge":        changes(a.purgeJobs),
+		"GET /api/v1/jobs/{id}":          reads(a.readJob),
+		"DELETE /api/v1/jobs/{id}":       changes(a.cancelJob),
+		"GET /api/v1/jobs/{id}/response": reads(a.readResponse),
+		"POST /api/v1/jobs/{id}/retry":   changes(a.retryJob),
+		"POST /api/v1/jobs/{id}/cancel":  changes(a.cancelJob),
+	})
 }
 
 // writeProblem answers with an error (RFC 9457).

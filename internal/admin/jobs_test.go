@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/job/jobtest"
 )
@@ -29,7 +28,7 @@ func newJobAdmin() jobAdmin {
 	jobs := jobtest.NewMemory(time.Now)
 	return jobAdmin{New(Options{
 		Listen: "127.0.0.1:8788", Jobs: jobs, Metrics: http.NotFoundHandler(),
-		Status: func() headgate.Status { return headgate.Status{} },
+		Gate: &fakeGate{},
 	}), jobs, new(int)}
 }
 
@@ -232,7 +231,7 @@ func TestStatusCountsJobs(t *testing.T) {
 }
 
 func TestWithoutJobsTheirPathsSaySo(t *testing.T) {
-	a := jobAdmin{Admin: New(Options{Status: func() headgate.Status { return headgate.Status{} }, Metrics: http.NotFoundHandler()})}
+	a := jobAdmin{Admin: New(Options{Gate: &fakeGate{}, Metrics: http.NotFoundHandler()})}
 	a.Hear(job.Notice{ID: "x"})
 	for _, path := range []string{"/api/v1/jobs", "/api/v1/jobs/" + job.NewID(time.Now())} {
 		check(t, path, a.ask("GET", path), 404, "set jobs in the configuration")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,12 +43,22 @@ instance, at the address of its admin listener.`,
 // jobsFlags are those of all commands of jobs.
 type jobsFlags struct {
 	server string
+	key    string
 	json   bool
 }
+
+// adminKeyVariable holds the admin key where --key does not: arguments are seen
+// by everybody on a machine.
+const adminKeyVariable = "HEADGATE_ADMIN_KEY"
 
 func (o *jobsFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&o.server, "server", defaultServer, "`ADDRESS` of the admin listener of the instance")
 	f.BoolVar(&o.json, "json", false, "print JSON")
+}
+
+// addKey adds what changes may need.
+func (o *jobsFlags) addKey(f *pflag.FlagSet) {
+	f.StringVar(&o.key, "key", "", "admin `KEY` of the instance, if it asks for one (default that in "+adminKeyVariable+")")
 }
 
 // open returns the instance that the flags name.
@@ -55,6 +66,9 @@ func (o *jobsFlags) open(cmd *cobra.Command) (*jobServer, error) {
 	s, err := newJobServer(o.server)
 	if err != nil {
 		return nil, misused(cmd, "--server: %w", err)
+	}
+	if s.key = o.key; s.key == "" {
+		s.key = os.Getenv(adminKeyVariable)
 	}
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/headgate/headgate"
+	"github.com/headgate/headgate/config"
 	"github.com/headgate/headgate/internal/admin"
 	"github.com/headgate/headgate/internal/job"
 	"github.com/headgate/headgate/internal/job/jobtest"
@@ -30,7 +31,7 @@ func newInstance(t *testing.T) instance {
 	in := instance{jobs: jobtest.NewMemory(time.Now)}
 	a := admin.New(admin.Options{
 		Listen: "127.0.0.1:0", Jobs: in.jobs, Metrics: http.NotFoundHandler(),
-		Status: func() headgate.Status { return headgate.Status{} },
+		Gate: newGate(t),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	heard := make(chan struct{})
@@ -39,6 +40,17 @@ func newInstance(t *testing.T) instance {
 	in.url = server.URL
 	t.Cleanup(func() { server.Close(); cancel(); <-heard })
 	return in
+}
+
+// newGate is a gate without upstreams.
+func newGate(t *testing.T) *headgate.Gate {
+	t.Helper()
+	g, err := headgate.Open(t.Context(), config.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
 }
 
 // add stores a call and ends it in a state, unless that is Waiting.
@@ -214,7 +226,7 @@ func TestJobsSayWhatToDoAboutTheServer(t *testing.T) {
 	defer other.Close()
 	text := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
 	defer text.Close()
-	none := httptest.NewServer(admin.New(admin.Options{Status: func() headgate.Status { return headgate.Status{} }, Metrics: http.NotFoundHandler()}))
+	none := httptest.NewServer(admin.New(admin.Options{Gate: newGate(t), Metrics: http.NotFoundHandler()}))
 	defer none.Close()
 	gone := httptest.NewServer(nil)
 	gone.Close()

@@ -119,6 +119,7 @@ func newJobsAct(w World, act jobAct) *cobra.Command {
 	}
 	f.IntVar(&limit, "limit", 0, "at most `N` jobs, the latest first (default all)")
 	f.BoolVarP(&yes, "yes", "y", false, "do not ask before a filter is acted on")
+	o.addKey(f)
 	o.add(f)
 	return cmd
 }

@@ -38,6 +38,7 @@ const (
 type jobServer struct {
 	base *url.URL
 	root string // path that all questions begin with
+	key  string // that changes are made with; "": none
 }
 
 // newJobServer reads an address: a URL, or host and port.
@@ -87,6 +88,9 @@ func (s *jobServer) do(ctx context.Context, method, path string, query url.Value
 		return nil, err
 	}
 	maps.Copy(req.Header, fields)
+	if s.key != "" && method != http.MethodGet {
+		req.Header.Set("Authorization", "Bearer "+s.key)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {

@@ -12,8 +12,10 @@ import (
 func newKey(w World) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use:     "key [--name NAME]",
-		Short:   "Make a client key; it is shown once, with the hash for the file",
+		Use:   "key [--name NAME]",
+		Short: "Make a client key; it is shown once, with the hash for the file",
+		Long: `The hash is the key of a client in the file, or admin_key: then it is the key of
+those who change something at the admin listener.`,
 		Example: `  headgate key --name web`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {

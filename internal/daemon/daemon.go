@@ -123,8 +123,10 @@ type daemon struct {
 	planes  []*plane
 	memory  memory
 	forget  context.CancelFunc // ends what keeps the memory; nil: nothing does
-	running sync.WaitGroup
-	failed  chan error // of planes; room for each
+
+	stopAdmin context.CancelFunc // ends what shows the instance; nil: it has not begun
+	running   sync.WaitGroup
+	failed    chan error // of planes; room for each
 }
 
 // open makes everything that is needed, and starts nothing.
@@ -137,7 +139,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if d.log, err = telemetry.NewLog(w, d.config.Log.Level, d.config.Log.Format); err != nil {
 		return err
 	}
-	metrics := telemetry.NewMetrics(o.Version, o.Commit)
+	metrics, feed := telemetry.NewMetrics(o.Version, o.Commit), new(admin.Feed)
 	d.metrics = metrics
 	d.inForce.Store(&d.config)
 	if o.Getenv != nil {
@@ -145,8 +147,11 @@ func (d *daemon) open(ctx context.Context) error {
 			return err
 		}
 	}
-	d.gate, err = headgate.Open(ctx, d.config,
-		headgate.WithEvents(telemetry.Tee(metrics.Events(), d.log.Events())), headgate.WithTracer(d.traces.Tracer()))
+	events := []headgate.Events{metrics.Events(), d.log.Events()}
+	if d.config.Admin != "off" {
+		events = append(events, feed.Events())
+	}
+	d.gate, err = headgate.Open(ctx, d.config, headgate.WithEvents(telemetry.Tee(events...)), headgate.WithTracer(d.traces.Tracer()))
 	if err != nil {
 		return fmt.Errorf("open the gate: %w", err)
 	}
@@ -164,9 +169,12 @@ func (d *daemon) open(ctx context.Context) error {
 		Listen:  d.config.Admin,
 		Version: o.Version,
 		Commit:  o.Commit,
-		Status:  d.gate.Status,
+		Gate:    d.gate,
+		Feed:    feed,
 		Metrics: metrics.Handler(),
 		Sources: d.sources.list,
+		Key:     d.config.AdminKey,
+		Changed: d.changed,
 	}
 	if d.jobs != nil {
 		front.Jobs, back.Jobs = d.jobs.store, d.jobs.store
@@ -201,6 +209,11 @@ func (d *daemon) serve() {
 		d.jobs.start(d.hearOfJob, func(err error) { d.log.Warn("jobs are given back late", "error", err) })
 	}
 	d.sources.start()
+	if d.config.Admin != "off" {
+		var ctx context.Context
+		ctx, d.stopAdmin = context.WithCancel(context.Background())
+		d.running.Go(func() { d.admin.Run(ctx) })
+	}
 	for _, p := range d.planes {
 		p.server.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
 		d.running.Go(func() {
@@ -232,6 +245,19 @@ func (d *daemon) hearOfJob(n job.Notice) {
 	d.jobs.worker.Hear(n)
 	d.gateway.Hear(n)
 	d.admin.Hear(n)
+}
+
+// changed writes a line for what was done by the admin plane, or could not be.
+func (d *daemon) changed(c admin.Change) {
+	attrs := []any{"request", c.Request, "from", c.From}
+	if c.Detail != "" {
+		attrs = append(attrs, "detail", c.Detail)
+	}
+	if c.Err != nil {
+		d.log.Warn("change by the admin plane failed", append(attrs, "error", c.Err)...)
+		return
+	}
+	d.log.Info("change by the admin plane", attrs...)
 }
 
 // wait reloads as it is told to, until something ends the daemon. The error is
@@ -324,6 +350,9 @@ func (d *daemon) close() error {
 	}
 	if d.forget != nil {
 		d.forget()
+	}
+	if d.stopAdmin != nil {
+		d.stopAdmin()
 	}
 	d.running.Wait()
 	if d.sources != nil {

@@ -38,6 +38,7 @@ func (d *daemon) reload(asked bool) {
 	if err := d.log.SetLevel(next.Log.Level); err != nil {
 		d.refuse(err)
 	}
+	d.admin.SetKey(next.AdminKey)
 	d.loaded, d.config = loaded, next
 	d.inForce.Store(&next)
 	if err := d.sources.reload(next.Sources); err != nil {
