@@ -1,6 +1,6 @@
-// Package admin is the admin plane: health, readiness, metrics and status of a
-// running instance and what happens at it, for people, probes and Prometheus, and
-// what can be done to its upstreams and jobs.
+// Package admin is the admin plane: the page that shows a running instance and
+// what happens at it, health, readiness, metrics and status, for people, probes
+// and Prometheus, and what can be done to its upstreams and jobs.
 //
 // Who may reach its listener may read all of it, which is why that is on loopback
 // unless said otherwise, and why pages of other sites are kept out (see
@@ -96,6 +96,7 @@ func New(o Options) *Admin {
 	mux.HandleFunc("GET /api/v1/status", a.status)
 	endpoints(mux, map[string]func(http.ResponseWriter, *http.Request) error{"GET /api/v1/events": a.events})
 	a.addUpstreams(mux)
+	addPage(mux)
 	if o.Jobs != nil {
 		a.watch = jobhttp.NewWatch(o.Jobs)
 	}
@@ -148,11 +149,17 @@ const indexText = `Headgate %s (%s)
 /api/v1/events  what happens, as server-sent events
 /api/v1/jobs    jobs as JSON; headgate jobs shows, retries, cancels and purges them
 /api/v1/sources queues that are drained, as JSON; headgate sources looks after their dead letters
+/               the page, in a browser
 
 POST /api/v1/upstreams/NAME/pause {"for": "30s"}, .../resume, .../breaker {"state": "open"} or {"state": "closed"}
 `
 
-func (a *Admin) index(w http.ResponseWriter, _ *http.Request) {
+func (a *Admin) index(w http.ResponseWriter, r *http.Request) {
+	if wantsPage(r) {
+		servePage(w, "index.html")
+		return
+	}
+	w.Header().Set("Vary", "Accept")
 	text(w, http.StatusOK, fmt.Sprintf(indexText, a.options.Version, a.current()))
 }
 
