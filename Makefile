@@ -35,8 +35,8 @@ test: needs ## run all tests, with the race detector
 	cd bench && $(GO) vet ./... && $(GO) test -run . ./...
 
 .PHONY: needs
-needs: ## install what tests need and Go does not bring: nginx, Redis, Node, curl, Prometheus
-	@./scripts/needs curl:curl nginx:nginx-light redis-server:redis-server node:nodejs npm:npm promtool:prometheus
+needs: ## install what tests need and Go does not bring: nginx, Redis, Node, curl, Prometheus, Chromium
+	@./scripts/needs curl:curl nginx:nginx-light redis-server:redis-server node:nodejs npm:npm promtool:prometheus chromium:chromium
 
 .PHONY: check
 check: test lint ## what CI runs
