@@ -185,7 +185,7 @@ func TestHelpIsComplete(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+)  +[A-Z]`).FindAllStringSubmatch(r.stdout, -1) {
 		commands = append(commands, m[1])
 	}
-	for _, name := range []string{"serve", "batch", "explain", "key", "check", "schema", "mock", "demo", "version"} {
+	for _, name := range []string{"serve", "batch", "explain", "key", "check", "schema", "mock", "demo", "top", "version"} {
 		if !slices.Contains(commands, name) {
 			t.Errorf("headgate --help lacks %s:\n%s", name, r.stdout)
 		}

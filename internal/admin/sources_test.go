@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/source"
 )
 
@@ -71,7 +70,7 @@ func (d drainedLetters) Purge(_ context.Context, l source.Letter) error {
 func askSources(d *drained, method, target string) *httptest.ResponseRecorder {
 	a := New(Options{
 		Listen: "127.0.0.1:8788", Metrics: http.NotFoundHandler(),
-		Status:  func() headgate.Status { return headgate.Status{} },
+		Gate:    &fakeGate{},
 		Sources: func() []Source { return []Source{d} },
 	})
 	r := httptest.NewRequest(method, target, nil)

@@ -100,7 +100,7 @@ func newRoot(w World) *cobra.Command {
 		return &usageError{cmd, flagFault(cmd, err)}
 	})
 	root.AddCommand(
-		newServe(w), newBatch(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newJobs(w), newSources(w), newVersion(w))
+		newServe(w), newBatch(w), newMock(w), newDemo(w), newCheck(w), newSchema(w), newExplain(w), newKey(w), newJobs(w), newSources(w), newTop(w), newVersion(w))
 	prepare(root.Commands())
 	root.SetHelpCommand(newHelp(root))
 	return root

@@ -47,7 +47,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelpGoesToStdout(t *testing.T) {
 	for _, name := range []string{"", "serve", "batch", "mock", "demo", "check", "schema", "explain", "key", "version",
 		"jobs", "jobs list", "jobs show", "jobs wait", "jobs retry", "jobs cancel", "jobs purge",
-		"sources", "sources list", "sources dead", "sources retry", "sources purge"} {
+		"sources", "sources list", "sources dead", "sources retry", "sources purge", "top"} {
 		t.Run("headgate "+name, func(t *testing.T) {
 			args := append(strings.Fields(name), "--help")
 			status, stdout, stderr := run(t, "", args...)

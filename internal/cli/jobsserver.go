@@ -77,11 +77,16 @@ type faultError struct {
 
 func (e *faultError) Error() string { return e.text }
 
-// do asks and returns an answer that is none of an error. The caller closes its
-// body.
+// do is send for what is below the root.
 func (s *jobServer) do(ctx context.Context, method, path string, query url.Values, fields http.Header) (*http.Response, error) {
+	return s.send(ctx, method, s.root+path, query, fields)
+}
+
+// send asks and returns an answer that is none of an error. The caller closes its
+// body.
+func (s *jobServer) send(ctx context.Context, method, path string, query url.Values, fields http.Header) (*http.Response, error) {
 	u := *s.base
-	u.Path += s.root + path
+	u.Path += path
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
 	if err != nil {

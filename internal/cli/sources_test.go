@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headgate/headgate"
 	"github.com/headgate/headgate/internal/admin"
 	"github.com/headgate/headgate/internal/source"
 )
@@ -57,7 +56,7 @@ func TestSourcesAreListedAndTheirDeadLookedAfter(t *testing.T) {
 	}
 	server := httptest.NewServer(admin.New(admin.Options{
 		Listen: "127.0.0.1:0", Metrics: http.NotFoundHandler(),
-		Status:  func() headgate.Status { return headgate.Status{} },
+		Gate:    newGate(t),
 		Sources: func() []admin.Source { return []admin.Source{d} },
 	}))
 	defer server.Close()
