@@ -16,11 +16,14 @@ import (
 // frame puts a gate in front of net/http, which takes requests whose end two
 // readers could see in two places: with Transfer-Encoding and Content-Length,
 // with lines that end in LF alone, with folded fields. No handler can see them
-// afterwards. srv must have followState as its ConnState.
+// afterwards. A ConnState that srv has must call followState.
 //
 // It is for plain text only. Under TLS net/http finds HTTP/2 in what it knows
 // to be a *tls.Conn, so that nothing can stand between the two.
 func frame(srv *http.Server, ln net.Listener) net.Listener {
+	if srv.ConnState == nil {
+		srv.ConnState = followState
+	}
 	head := srv.MaxHeaderBytes
 	if head <= 0 {
 		head = http.DefaultMaxHeaderBytes
