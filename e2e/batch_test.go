@@ -121,8 +121,10 @@ func TestKilledBatchGoesOnWhereItStopped(t *testing.T) {
 		}
 		twice += max(up.seen[i]-1, 0)
 	}
-	if most := kills * inFlight; twice > most {
-		t.Errorf("%d calls were made twice, want at most the %d that were in flight", twice, most)
+	// One that has its answer makes room for the next before its result is
+	// written.
+	if most := kills * 2 * inFlight; twice > most {
+		t.Errorf("%d calls were made twice, want at most the %d that were in flight or had just been answered", twice, most)
 	}
 	t.Logf("%d calls were made twice", twice)
 }

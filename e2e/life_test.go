@@ -195,6 +195,11 @@ func TestHelpIsComplete(t *testing.T) {
 		r := run(t, headgate([]string{name, "--help"}))
 		_, example, ok := strings.Cut(r.stdout, "\nExamples:\n")
 		example, flags, _ := strings.Cut(example, "\nFlags:\n")
+		for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+)  +[A-Z]`).FindAllStringSubmatch(example, -1) {
+			below := run(t, headgate([]string{name, m[1], "--help"})) // examples show these
+			_, more, _ := strings.Cut(below.stdout, "\nFlags:\n")
+			flags += more
+		}
 		if r.status != 0 || r.stderr != "" || !ok && name != "help" || !strings.Contains(r.stdout, "\nUsage:\n  headgate "+name) {
 			t.Errorf("headgate %s --help = %d, want usage and an example:\n%s%s", name, r.status, r.stdout, r.stderr)
 		}
