@@ -55,6 +55,9 @@ func TestPermitGoesToWhoStaysWhenTheLineLeaves(t *testing.T) {
 		return g.metric(t, c, `headgate_line_length{upstream="default"}`) == 101
 	})
 	crowd.leaves()
+	eventually(t, "the gate has seen them leave", func() bool {
+		return g.metric(t, c, `headgate_line_length{upstream="default"}`) == 1
+	})
 	released := time.Now()
 	close(up.release)
 	if got := receive(t, "the call in flight is answered", first); got != "200 answered /first" {
