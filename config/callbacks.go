@@ -9,14 +9,15 @@ import (
 
 const secretPrefix = "whsec_"
 
-// key returns what callbacks are signed with. The error shows nothing of it.
-func (c Callbacks) key() ([]byte, error) {
+// checkSecret says what is wrong with what callbacks are signed with, and shows
+// nothing of it.
+func (c Callbacks) checkSecret() error {
 	text, ok := strings.CutPrefix(c.Secret.Reveal(), secretPrefix)
 	key, err := base64.StdEncoding.DecodeString(text)
 	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
-		return nil, errors.New(`want "whsec_" and 24 to 64 bytes in base64, as "openssl rand -base64 32" makes them`)
+		return errors.New(`want "whsec_" and 24 to 64 bytes in base64, as "openssl rand -base64 32" makes them`)
 	}
-	return key, nil
+	return nil
 }
 
 // Allowed returns the addresses that Allow names. What Validate would report is

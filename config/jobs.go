@@ -77,7 +77,7 @@ func (v *validator) jobs() {
 	}
 	positive(v, "retention", c.Retention)
 	if !c.Callbacks.Secret.IsZero() {
-		if _, err := c.Callbacks.key(); err != nil {
+		if err := c.Callbacks.checkSecret(); err != nil {
 			v.fault("callbacks.secret", "", err.Error(), "")
 		}
 	}
